@@ -1,0 +1,35 @@
+"""`visift export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from visift.cli.output import Printer
+from visift.run import reopen
+
+
+def command(
+    run_dir: Annotated[str, typer.Argument(help="Folder of a finished run.")],
+    export: Annotated[list[str], typer.Option(help="Trainer to write for.")] = ["llava"],  # noqa: B006
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Folder. [RUN_DIR/export/TRAINER]")
+    ] = None,
+    pool: Annotated[
+        list[str], typer.Option(help="The pool, if it is not where the run found it.")
+    ] = [],  # noqa: B006
+    image_folder: Annotated[str | None, typer.Option(help="Its images, likewise.")] = None,
+    nested: Annotated[bool, typer.Option("--nested", help="In rank order.")] = False,
+) -> None:
+    """Write a finished run for a trainer."""
+    folder = Path(run_dir)
+    run = reopen(folder, files=tuple(pool), image_folder=image_folder, nested=nested)
+    printer = Printer(quiet=False)
+    for trainer in export:
+        target = Path(output) if output else folder / "export" / trainer
+        target = target / trainer if output and len(export) > 1 else target
+        printer.say(
+            "Wrote", f"{run.export(trainer, target)}: {len(run.selection):,} records an arm"
+        )

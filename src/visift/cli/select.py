@@ -1,0 +1,109 @@
+"""`visift select`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from visift.cli.output import MeasureProgress, Printer, print_run, summary
+from visift.config import EngineConfig, PoolConfig, RunConfig
+from visift.errors import InputError
+from visift.models.ref import ModelRef
+from visift.run import execute
+from visift.rundir import toy_warning
+
+Text = str | None
+
+
+def command(
+    pool: Annotated[
+        list[str], typer.Option(help="Pool file (LLaVA JSON or JSONL), or a folder of them.")
+    ] = [],  # noqa: B006 - typer reads the default, nothing changes it
+    image_folder: Annotated[
+        Text, typer.Option(help="Folder, archive, or folder of archives. [the pool's folder]")
+    ] = None,
+    model: Annotated[Text, typer.Option(help="Folder, hub id or NAME@REVISION.")] = None,
+    method: Annotated[Text, typer.Option(help="See: visift methods.")] = None,
+    budget: Annotated[
+        Text, typer.Option(help="15%, 100000, 50k-images. [the method's own]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of ties and draws. [0]")] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="Run directory.")] = "out",
+    cache: Annotated[
+        Text, typer.Option(help="Folder of measured values. [one a pool, ~/.cache/visift]")
+    ] = None,
+    workers: Annotated[Text, typer.Option(help="Processes that measure. [auto]")] = None,
+    executor: Annotated[Text, typer.Option(help="processes or inline. [processes]")] = None,
+    signals: Annotated[
+        list[str], typer.Option(help="Parquet file of numbers measured elsewhere.")
+    ] = [],  # noqa: B006
+    settings: Annotated[
+        list[str], typer.Option("--set", help="Parameter of the method: name=value.")
+    ] = [],  # noqa: B006
+    export: Annotated[list[str], typer.Option(help="Trainer to write for. [llava]")] = [],  # noqa: B006
+    max_unusable: Annotated[
+        Text, typer.Option(help="Share of records that may be set aside. [1%]")
+    ] = None,
+    config: Annotated[Text, typer.Option(help="run.yaml of another run; flags win.")] = None,
+    task_field: Annotated[Text, typer.Option(help="Field that holds the task.")] = None,
+    source_field: Annotated[Text, typer.Option(help="Field that holds the source.")] = None,
+    hash_images: Annotated[
+        bool | None, typer.Option("--hash-images", help="Know images by their bytes.")
+    ] = None,
+    nested: Annotated[bool | None, typer.Option("--nested", help="Export in rank order.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace another run in --output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Choose the subset of a pool worth training on."""
+    base = RunConfig.from_yaml(config) if config else RunConfig()
+    given = RunConfig(
+        pool=_replaced(
+            base.pool,
+            files=tuple(pool) or None,
+            image_folder=image_folder,
+            task_field=task_field,
+            source_field=source_field,
+            hash_images=hash_images,
+        ),
+        method=method or base.method,
+        settings={**base.settings, **_settings(settings)},
+        model=ModelRef.parse(model) if model else base.model,
+        budget=budget or base.budget,
+        seed=base.seed if seed is None else seed,
+        max_unusable=max_unusable or base.max_unusable,
+        signals=tuple(signals) or base.signals,
+        export=tuple(export) or base.export,
+        nested=base.nested if nested is None else nested,
+        engine=_replaced(base.engine, cache=cache, workers=workers, executor=executor),
+    )
+    printer = Printer(quiet=as_json)
+    run = execute(
+        given,
+        Path(output),
+        overwrite=overwrite,
+        say=printer.say,
+        progress=MeasureProgress(printer),
+    )
+    if as_json:
+        print(json.dumps(summary(run), ensure_ascii=False, indent=2))
+    print_run(printer, run, toy_warning(given))
+
+
+def _replaced(part: Any, **values: Any) -> Any:
+    """Return a part of the configuration with the flags that were given."""
+    assert isinstance(part, PoolConfig | EngineConfig)
+    return dataclasses.replace(part, **{k: v for k, v in values.items() if v is not None})
+
+
+def _settings(pairs: list[str]) -> dict[str, str]:
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f'--set "{pair}" has no "=".', fix="For example: --set tau=0.25")
+        settings[name.strip()] = value.strip()
+    return settings

@@ -1,0 +1,34 @@
+"""Running one command's function through typer, with our exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from visift.errors import InputError
+
+
+def run_command(name: str, function: Callable[..., Any], arguments: list[str]) -> int:
+    """Parse the arguments of a command and call it.
+
+    Raises:
+        InputError: unknown flags and values that do not parse.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, as it came.
+    """
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(context_settings={"help_option_names": ["-h", "--help"]})(function)
+    try:
+        code = app(arguments, prog_name=f"visift {name}", standalone_mode=False)
+    except typer.Abort as abort:
+        if isinstance(abort.__cause__, KeyboardInterrupt):
+            raise abort.__cause__ from None
+        raise KeyboardInterrupt from None
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        raise InputError(
+            str(error.format_message()), fix=f"All options: visift {name} --help"
+        ) from None
+    return code if isinstance(code, int) else 0

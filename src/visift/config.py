@@ -1,0 +1,141 @@
+"""One run as a small tree of plain values; `run.yaml` alone reproduces a selection."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from visift.errors import InputError, did_you_mean
+from visift.models.ref import ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """What to choose from; see `Pool.open`."""
+
+    files: tuple[str, ...] = ()
+    image_folder: str | None = None
+    task_field: str | None = None
+    source_field: str | None = None
+    hash_images: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """How to measure: nothing here changes a value.
+
+    Attributes:
+        cache: folder of measured values; by default one a pool under the user's cache folder.
+        workers: processes; `auto` is one a GPU, or as many as the cores and the memory allow.
+        executor: `processes` or `inline`.
+    """
+
+    cache: str | None = None
+    workers: str = "auto"
+    executor: str = "processes"
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Everything that decides a run.
+
+    Attributes:
+        pool: see `PoolConfig`.
+        method: name of the method.
+        settings: its parameters that were set, by name.
+        model: of the signals; None where none is needed.
+        budget: as written; None for the method's own.
+        seed: of ties and draws.
+        max_unusable: share of records that may be set aside, as written.
+        signals: parquet files of numbers measured elsewhere.
+        export: trainers to write for.
+        nested: export in rank order.
+        engine: see `EngineConfig`.
+    """
+
+    pool: PoolConfig = field(default_factory=PoolConfig)
+    method: str = "balanced"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    model: ModelRef | None = None
+    budget: str | None = None
+    seed: int = 0
+    max_unusable: str = "1%"
+    signals: tuple[str, ...] = ()
+    export: tuple[str, ...] = ("llava",)
+    nested: bool = False
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+    def to_yaml(self) -> str:
+        """Return the run as YAML, the same text for equal runs."""
+        plain = _listed(dataclasses.asdict(self))
+        return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> RunConfig:
+        """Read a run; raises `InputError` for an unknown name or a value of the wrong kind."""
+        try:
+            plain = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"cannot be read ({reason}).", where=str(path)) from None
+        config: RunConfig = _build(cls, plain, str(path))
+        return config
+
+    def result(self) -> dict[str, Any]:
+        """Return what decides the outcome: all but how it is measured."""
+        plain: dict[str, Any] = _listed(dataclasses.asdict(self))
+        del plain["engine"]
+        return plain
+
+
+def share(text: str) -> Fraction:
+    """Read a share such as `1%` or `0.01`; raises `InputError`."""
+    try:
+        value = Fraction(text.removesuffix("%").strip())
+    except (ValueError, ZeroDivisionError):
+        raise InputError(
+            f'"{text}" is not a share.', fix="For example: --max-unusable 3%"
+        ) from None
+    value = value / 100 if text.strip().endswith("%") else value
+    if not 0 <= value <= 1:
+        raise InputError(f'"{text}" is not between 0% and 100%.')
+    return value
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _listed(inner) for key, inner in value.items()}
+    return [_listed(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
+_PARTS: dict[str, type] = {"pool": PoolConfig, "model": ModelRef, "engine": EngineConfig}
+_LISTS = ("files", "signals", "export")
+
+
+def _build(kind: type[Any], plain: Any, where: str) -> Any:
+    if not isinstance(plain, dict):
+        raise InputError("a mapping of names to values was expected.", where=where)
+    known = [f.name for f in dataclasses.fields(kind)]
+    values = {}
+    for name, value in plain.items():
+        if name not in known:
+            raise InputError(
+                f'unknown name "{name}".{did_you_mean(str(name), known)}',
+                where=where,
+                fix=f"Known: {', '.join(known)}.",
+            )
+        if name in _PARTS and value is not None:
+            values[name] = _build(_PARTS[name], value, f"{where}, {name}")
+        elif name in _LISTS:
+            values[name] = (value,) if isinstance(value, str) else tuple(value)
+        elif name in ("budget", "workers", "max_unusable") and value is not None:
+            values[name] = str(value)
+        else:
+            values[name] = value
+    return kind(**values)

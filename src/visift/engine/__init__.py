@@ -1,0 +1,1 @@
+"""Measuring a signal over many items: store, lab, executors."""

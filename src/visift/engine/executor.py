@@ -1,0 +1,77 @@
+"""The seam between measuring and machines.
+
+An executor is handed shard numbers and a way to open the work, and reports what became of each
+shard. Workers commit where they run, so an executor cannot change a value: it can only leave
+shards missing. Resume, retries and progress live outside it, once, in `lab.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+Work = Callable[[int], None]
+
+
+class OpenWork(Protocol):
+    """Picklable; called once in each worker, loads models, returns what measures one shard."""
+
+    def __call__(self, worker: int) -> Work:
+        """Open the work as worker number `worker` (it picks the device)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDone:
+    """A shard that is measured and committed."""
+
+    shard: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFailed:
+    """A shard that is not; `error` is the exception of the work, None where the worker died."""
+
+    shard: int
+    reason: str
+    error: BaseException | None = None
+
+
+Event = ShardDone | ShardFailed
+Events = Generator[Event, None, None]
+
+
+class Executor(Protocol):
+    """Runs shards on one or many workers."""
+
+    def map(self, open_work: OpenWork, shards: Sequence[int]) -> Events:
+        """Yield one event a shard, in any order.
+
+        Closing the iterator early (Ctrl-C, an error outside) stops all workers.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """Everything in this process, one shard after the other."""
+
+    def map(self, open_work: OpenWork, shards: Sequence[int]) -> Events:
+        """See `Executor.map`."""
+        work: Work | None = None
+        for shard in shards:
+            if work is None:
+                work = open_work(0)
+            try:
+                work(shard)
+            except Exception as error:
+                yield ShardFailed(shard, describe(error), error)
+            else:
+                yield ShardDone(shard)
+
+
+def describe(error: BaseException) -> str:
+    """Return one line about an exception."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,58 @@
+"""What a signal is measured over: the images or the records of a pool, as keyed items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visift.pool.pool import Pool
+from visift.pool.record import ImageRef
+from visift.signals.signal import ImageItem, RecordItem, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The items of one request, in pool order; travels to workers with the pool.
+
+    Attributes:
+        pool: where they come from.
+        unit: `image` or `record`.
+        ids: (n,) int64, image ids of `pool.images` or row numbers of the pool.
+    """
+
+    pool: Pool
+    unit: Unit
+    ids: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, pool: Pool, unit: Unit, rows: NDArray[np.int64]) -> Items:
+        """Return the items of some rows: the rows themselves, or their images, each once."""
+        ids = pool.images.of_rows(rows) if unit == "image" else np.asarray(rows, np.int64)
+        return cls(pool, unit, ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def keys(self) -> list[str]:
+        """Return the text that identifies each item's content, see DESIGN: item keys."""
+        images = self.pool.images
+        if self.unit == "image":
+            return [images.keys[i] for i in self.ids]
+        hashes = self.pool.content_hashes()
+        return [
+            "\x1e".join([hashes[row].hex(), *(images.keys[i] for i in images.of_row(row))])
+            for row in self.ids
+        ]
+
+    def load(self, positions: NDArray[np.int64]) -> list[ImageItem] | list[RecordItem]:
+        """Return items ready to be measured; nothing is decoded yet."""
+        if self.unit == "image":
+            return [self._image(self.pool.images.refs[self.ids[p]]) for p in positions]
+        records = self.pool.records(self.ids[positions])
+        return [RecordItem(r, tuple(self._image(ref) for ref in r.images)) for r in records]
+
+    def _image(self, ref: ImageRef) -> ImageItem:
+        return ImageItem(ref.path, partial(self.pool.load_image, ref))

@@ -1,0 +1,309 @@
+"""What a method may ask for, and the lab that answers on this machine.
+
+A request costs nothing until its values are needed. Then what the store lacks is cut, in pool
+order, into fixed blocks of 1,024 items; each block is measured and committed as one part file by
+whichever worker takes it. Killing anything at any moment loses the blocks in flight only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visift.engine.executor import Executor, Inline, ShardDone, Work
+from visift.engine.items import Items
+from visift.engine.measured import ByRow, Measured, Rows, StoredItems
+from visift.engine.store import Keys, Store, item_keys
+from visift.errors import VisiftError
+from visift.pool.pool import Pool
+from visift.signals.imported import Imported
+from visift.signals.signal import Signal, identity
+
+BLOCK_ITEMS = 1024
+TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Rows to measure."""
+
+    rows: Rows
+
+
+class Lab(Protocol):
+    """All a method may ask for; every answer is a handle that is filled when it is read."""
+
+    def measure(self, signal: Signal, examples: Examples) -> Measured:
+        """Ask for a signal over some rows."""
+        ...
+
+
+class Progress(Protocol):
+    """Told how measuring goes on."""
+
+    def begin(self, signal: Signal, total: int, done: int) -> None:
+        """A request starts: `total` items, of which `done` are stored already."""
+        ...
+
+    def advance(self, items: int) -> None:
+        """So many more items are committed."""
+        ...
+
+    def end(self) -> None:
+        """The request is answered, or given up."""
+        ...
+
+
+class Silent:
+    """No progress shown."""
+
+    def begin(self, signal: Signal, total: int, done: int) -> None:
+        """See `Progress.begin`."""
+
+    def advance(self, items: int) -> None:
+        """See `Progress.advance`."""
+
+    def end(self) -> None:
+        """See `Progress.end`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the cost ledger.
+
+    Attributes:
+        signal: class name.
+        unit: `image` or `record`.
+        items: distinct items asked for.
+        measured: of these, measured by this run; the others were stored or imported.
+        failed: items without a value.
+    """
+
+    signal: str
+    unit: str
+    items: int
+    measured: int
+    failed: int
+
+
+@dataclass(slots=True)
+class Handle:
+    """A lazy answer: asks its lab when it is read for the first time."""
+
+    rows: Rows
+    items: Items
+    signal: Signal
+    answer: Callable[[Handle], Measured]
+    _values: Measured | None = None
+
+    def resolve(self) -> Measured:
+        """Return the values, measuring what is missing."""
+        if self._values is None:
+            self._values = self.answer(self)
+        return self._values
+
+    def ok(self, rows: Rows) -> NDArray[np.bool_]:
+        """See `Measured.ok`."""
+        return self.resolve().ok(rows)
+
+    def reasons(self, rows: Rows) -> list[str | None]:
+        """See `Measured.reasons`."""
+        return self.resolve().reasons(rows)
+
+    def take(self, column: str, rows: Rows) -> NDArray[Any]:
+        """See `Measured.take`."""
+        return self.resolve().take(column, rows)
+
+    def blocks(self, column: str, rows: Rows) -> Iterator[NDArray[Any]]:
+        """See `Measured.blocks`."""
+        return self.resolve().blocks(column, rows)
+
+
+@dataclass(slots=True)
+class LocalLab:
+    """Answers from imported numbers, from the store, or by measuring.
+
+    Attributes:
+        pool: what rows refer to.
+        cache: folder of the stores.
+        devices: called only when something must be measured; gives one device a worker.
+        executor: called with the number of blocks to measure; gives the executor for them.
+        imported: numbers measured elsewhere.
+        progress: told how it goes.
+        ledger: what was asked and done.
+    """
+
+    pool: Pool
+    cache: Path
+    devices: Callable[[], Sequence[str]]
+    executor: Callable[[int], Executor] = lambda blocks: Inline()
+    imported: Imported = field(default_factory=Imported)
+    progress: Progress = field(default_factory=Silent)
+    ledger: list[Entry] = field(default_factory=list)
+    handles: list[Handle] = field(default_factory=list)
+    _identities: list[dict[str, Any]] = field(default_factory=list)
+
+    def measure(self, signal: Signal, examples: Examples) -> Measured:
+        """See `Lab.measure`."""
+        items = Items.of(self.pool, signal.unit, examples.rows)
+        handle = Handle(examples.rows, items, signal, self._answer)
+        self.handles.append(handle)
+        return handle
+
+    def resolve(self) -> None:
+        """Fill all handles, in the order they were asked for."""
+        for handle in self.handles:
+            handle.resolve()
+
+    def failures(self) -> dict[int, str]:
+        """Return the rows that lack a value somebody asked for, and why."""
+        reasons: dict[int, str] = {}
+        for handle in self.handles:
+            for row, why in zip(handle.rows, handle.reasons(handle.rows), strict=True):
+                if why is not None:
+                    reasons.setdefault(int(row), why)
+        return reasons
+
+    def identities(self) -> list[dict[str, Any]]:
+        """Return the identity of every signal that was measured or read from the store."""
+        return list(self._identities)
+
+    def _answer(self, handle: Handle) -> Measured:
+        signal, items = handle.signal, handle.items
+        given = self.imported.answer(self.pool, [c.name for c in signal.columns], signal.unit)
+        if given is not None:
+            self._book(signal, items, 0, 0)
+            return ByRow(given.values, given.starts, given.flat)
+        known = identity(signal)
+        self._identities.append(known)
+        store = Store.open(self.cache, known, signal.columns)
+        keys = item_keys(items.keys())
+        measured, reasons = self._complete(store, signal, items, keys)
+        places, failures = _places(store, keys, items, self.pool, reasons)
+        self._book(signal, items, measured, len(failures))
+        stored = StoredItems(signal.columns, store.parts, places, failures)
+        if signal.unit == "image":
+            return ByRow(stored, self.pool.images.offsets, self.pool.images.flat)
+        return ByRow(stored, np.arange(len(self.pool) + 1), np.arange(len(self.pool)))
+
+    def _book(self, signal: Signal, items: Items, measured: int, failed: int) -> None:
+        count = len(items)
+        self.ledger.append(Entry(type(signal).__name__, signal.unit, count, measured, failed))
+
+    def _complete(
+        self, store: Store, signal: Signal, items: Items, keys: Keys
+    ) -> tuple[int, dict[int, str]]:
+        """Measure what the store lacks; return how many items, and why a position has none."""
+        lacking = _lacking_blocks(store, keys)
+        before = sum(map(len, lacking.values()))
+        if not lacking:
+            return 0, {}
+        open_blocks = OpenBlocks(items, keys, signal, lacking, store.folder, tuple(self.devices()))
+        self.progress.begin(signal, len(keys), len(keys) - before)
+        try:
+            reasons = self._run(open_blocks, store)
+        finally:
+            self.progress.end()
+        lost = {int(p): why for block, why in reasons.items() for p in lacking[block]}
+        return before - len(lost), lost
+
+    def _run(self, open_blocks: OpenBlocks, store: Store) -> dict[int, str]:
+        """Run the lacking blocks, each up to `TRIES` times; return why a block is still missing."""
+        missing = sorted(open_blocks.lacking)
+        reasons: dict[int, str] = {}
+        for _ in range(TRIES):
+            executor = self.executor(len(missing))
+            with closing(executor.map(open_blocks, missing)) as events:
+                for event in events:
+                    if isinstance(event, ShardDone):
+                        self.progress.advance(len(open_blocks.lacking[event.shard]))
+                    elif isinstance(event.error, VisiftError):
+                        raise event.error
+                    else:
+                        reasons[event.shard] = event.reason
+            store.refresh()
+            missing = [b for b in missing if _is_missing(store, open_blocks, b)]
+            if not missing:
+                break
+        return {block: reasons.get(block, "not measured") for block in missing}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBlocks:
+    """The measuring of one request, on its way to workers (see `executor.OpenWork`).
+
+    Attributes:
+        items: all items of the request.
+        keys: (n, 2) their keys.
+        signal: what to measure.
+        lacking: by block number, the positions in `items` that the store lacks.
+        folder: of the signal's store.
+        devices: where to measure; worker w takes number w modulo their count.
+    """
+
+    items: Items
+    keys: Keys
+    signal: Signal
+    lacking: dict[int, NDArray[np.int64]]
+    folder: Path
+    devices: tuple[str, ...]
+
+    def __call__(self, worker: int) -> Work:
+        """Load the model and return the function that measures and commits one block."""
+        store = Store(self.folder, self.signal.columns)
+        measure = self.signal.open(self.devices[worker % len(self.devices)])
+
+        def work(block: int) -> None:
+            positions = self.lacking[block]
+            store.commit(self.keys[positions], measure(self.items.load(positions)))
+
+        return work
+
+
+def _lacking_blocks(store: Store, keys: Keys) -> dict[int, NDArray[np.int64]]:
+    """Cut the request into blocks and return what each of them lacks, each key once."""
+    _, first = np.unique(keys, axis=0, return_index=True)
+    lacks = np.zeros(len(keys), bool)
+    lacks[first] = True
+    lacks &= store.find(keys)[:, 0] < 0
+    positions = np.flatnonzero(lacks)
+    if not len(positions):
+        return {}
+    blocks, starts = np.unique(positions // BLOCK_ITEMS, return_index=True)
+    return {int(b): some for b, some in zip(blocks, np.split(positions, starts[1:]), strict=True)}
+
+
+def _is_missing(store: Store, open_blocks: OpenBlocks, block: int) -> bool:
+    keys = open_blocks.keys[open_blocks.lacking[block]]
+    return bool((store.find(keys)[:, 0] < 0).any())
+
+
+def _places(
+    store: Store, keys: Keys, items: Items, pool: Pool, reasons: dict[int, str]
+) -> tuple[NDArray[np.int64], dict[int, str]]:
+    """Return where each image or row of the pool is stored, and why some have no value."""
+    size = len(pool.images) if items.unit == "image" else len(pool)
+    found = store.find(keys)
+    places = np.full((size, 2), -1, np.int64)
+    places[items.ids] = found
+    failures = {
+        int(items.ids[p]): reasons.get(int(p), "not measured")
+        for p in np.flatnonzero(found[:, 0] < 0)
+    }
+    for number, part in enumerate(store.parts):
+        why = part.batch.column("reason")
+        if why.null_count == len(why):
+            continue
+        here = np.flatnonzero(found[:, 0] == number)
+        texts = why.to_pylist()
+        for position in here:
+            reason = texts[found[position, 1]]
+            if reason is not None:
+                failures[int(items.ids[position])] = reason
+    return places, failures

@@ -1,0 +1,255 @@
+"""Measured values on disk, addressed by item, committed block by block.
+
+One folder a signal identity, one Arrow IPC file a part. A part is written beside, synced and
+renamed: present means complete. Its name is a digest of the keys it holds, so two processes that
+measure the same block write the same file. Nothing in a part depends on time or host.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from visift.errors import StorageError
+from visift.signals.signal import Column, Values
+
+KEY_BYTES = 16
+_STALE_SECONDS = 3600.0
+
+Keys = NDArray[np.uint64]
+
+
+def item_keys(texts: Sequence[str]) -> Keys:
+    """Return (n, 2) uint64: the BLAKE2b-128 of each item key, as two halves."""
+    digests = b"".join(blake2b(t.encode(), digest_size=KEY_BYTES).digest() for t in texts)
+    return np.frombuffer(digests, dtype=">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def signal_folder(cache: Path, identity: Mapping[str, Any]) -> Path:
+    """Return the folder of a signal identity: its class name and a digest of all of it."""
+    digest = blake2b(_canonical(identity), digest_size=8).hexdigest()
+    return cache / f"{str(identity['signal']).rpartition('.')[2]}-{digest}"
+
+
+def _canonical(identity: Mapping[str, Any]) -> bytes:
+    return json.dumps(identity, sort_keys=True, ensure_ascii=False).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One committed file, memory-mapped."""
+
+    path: Path
+    batch: pa.RecordBatch
+
+    def values(self, column: Column) -> NDArray[Any]:
+        """Return all its values of a column, (n,) or (n, d), without copying where unscaled."""
+        array = self.batch.column(column.name)
+        if not column.shape:
+            return np.asarray(array.to_numpy(zero_copy_only=False))
+        values: NDArray[Any] = array.flatten().to_numpy().reshape(len(array), -1)
+        return (
+            _unscale(values, self.batch.column(f"{column.name}_scale")) if column.scaled else values
+        )
+
+
+def _unscale(values: NDArray[Any], scales: pa.Array) -> NDArray[Any]:
+    factors = scales.to_numpy()
+    if bool((factors == 1).all()):
+        return values
+    return values.astype(np.float32) * factors.reshape(-1, *([1] * (values.ndim - 1)))
+
+
+@dataclass(slots=True)
+class Store:
+    """The values measured for one signal identity.
+
+    Several processes may write to one store at once; `refresh` sees what others committed.
+    """
+
+    folder: Path
+    columns: tuple[Column, ...]
+    parts: list[Part] = field(default_factory=list)
+    _names: set[str] = field(default_factory=set)
+    _keys: Keys = field(default_factory=lambda: np.empty((0, 2), np.uint64))
+    _places: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+    @classmethod
+    def open(cls, cache: Path, identity: Mapping[str, Any], columns: tuple[Column, ...]) -> Store:
+        """Open (or begin) the store of a signal under a cache folder."""
+        folder = signal_folder(cache, identity)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            note = folder / "identity.json"
+            if not note.exists():
+                _write_atomically(note, _canonical(identity))
+        _sweep(folder)
+        store = cls(folder, columns)
+        store.refresh()
+        return store
+
+    def refresh(self) -> None:
+        """Look at the folder again and map what is new."""
+        fresh = sorted(p for p in self.folder.glob("*.arrow") if p.name not in self._names)
+        for path in fresh:
+            part = _read_part(path)
+            if part is not None:
+                self.parts.append(part)
+                self._names.add(path.name)
+        if fresh:
+            self._index()
+
+    def _index(self) -> None:
+        keys = [_part_keys(part) for part in self.parts]
+        places = [
+            np.stack([np.full(len(k), i), np.arange(len(k))], axis=1) for i, k in enumerate(keys)
+        ]
+        if not keys:
+            return
+        joined, where = np.concatenate(keys), np.concatenate(places)
+        order = np.lexsort((joined[:, 1], joined[:, 0]))
+        self._keys, self._places = joined[order], where[order]
+
+    def find(self, keys: Keys) -> NDArray[np.int64]:
+        """Return (n, 2) int64 (part, row in part) of each key, (-1, -1) where not measured."""
+        found = np.full((len(keys), 2), -1, np.int64)
+        high = self._keys[:, 0]
+        at = np.searchsorted(high, keys[:, 0])
+        open_ = np.arange(len(keys))
+        while len(open_):
+            inside = at[open_] < len(high)
+            open_ = open_[inside]
+            same_high = high[at[open_]] == keys[open_, 0]
+            open_ = open_[same_high]
+            hit = self._keys[at[open_], 1] == keys[open_, 1]
+            found[open_[hit]] = self._places[at[open_[hit]]]
+            open_ = open_[~hit]
+            at[open_] += 1
+        return found
+
+    def commit(self, keys: Keys, values: Values) -> Path:
+        """Write one part; when this returns, it is on disk as a whole.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+        batch = _to_batch(keys, values, self.columns)
+        name = blake2b(keys.astype(">u8").tobytes(), digest_size=12).hexdigest()
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        path = self.folder / f"{name}.arrow"
+        with disk_errors(self.folder):
+            _write_atomically(path, sink.getvalue())
+        return path
+
+
+def _to_batch(keys: Keys, values: Values, columns: tuple[Column, ...]) -> pa.RecordBatch:
+    digests = keys.astype(">u8").tobytes()
+    width = pa.binary(KEY_BYTES)
+    arrays: dict[str, pa.Array] = {
+        "key": pa.FixedSizeBinaryArray.from_buffers(width, len(keys), [None, pa.py_buffer(digests)])
+    }
+    for column in columns:
+        data = np.asarray(values.columns[column.name])
+        if column.scaled:
+            data, scale = _scale(data, column.dtype)
+            arrays[f"{column.name}_scale"] = pa.array(scale)
+        arrays[column.name] = _to_arrow(data.astype(column.dtype))
+    arrays["reason"] = pa.array(list(values.reasons), pa.string())
+    return pa.RecordBatch.from_pydict(arrays)
+
+
+def _to_arrow(data: NDArray[Any]) -> pa.Array:
+    if data.ndim == 1:
+        return pa.array(data)
+    flat = pa.array(np.ascontiguousarray(data).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, int(np.prod(data.shape[1:])))
+
+
+def _scale(data: NDArray[Any], dtype: str) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Divide items whose largest value exceeds the range of `dtype` by a power of two."""
+    axes = tuple(range(1, data.ndim))
+    peak = np.max(np.abs(data), axis=axes, initial=0.0)
+    over = np.where(np.isfinite(peak), peak / float(np.finfo(dtype).max), 0.0)
+    exponent = np.ceil(np.log2(np.maximum(over, 1.0)))
+    scale = np.exp2(exponent).astype(np.float32)
+    return data / scale.reshape(-1, *([1] * (data.ndim - 1))), scale
+
+
+def _part_keys(part: Part) -> Keys:
+    array = part.batch.column("key")
+    raw = np.frombuffer(array.buffers()[1], dtype=">u8")
+    start = array.offset * 2
+    return raw[start : start + 2 * len(array)].reshape(-1, 2).astype(np.uint64)
+
+
+def _read_part(path: Path) -> Part | None:
+    try:
+        return Part(path, pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0))
+    except (pa.ArrowInvalid, OSError) as error:
+        warnings.warn(f"{path} is damaged ({error}); its items are measured again.", stacklevel=2)
+        return None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files that a killed writer left behind."""
+    now = time.time()
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            if now - path.stat().st_mtime > _STALE_SECONDS:
+                path.unlink()
+
+
+def _write_atomically(path: Path, data: Any) -> None:
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one clear sentence."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "the disk is full" if full else f"cannot be written ({error.strerror})"
+        fix = "Free some space" if full else "Choose another folder"
+        raise StorageError(
+            f"{what}.",
+            where=str(where),
+            fix=f"{fix} and run the same command again: what is measured is kept.",
+        ) from error

@@ -1,0 +1,1 @@
+"""One file a trainer, and the proof of what was written."""

@@ -1,0 +1,1 @@
+"""Selection methods, one file each, and what several of them share."""

@@ -1,0 +1,195 @@
+"""Choosing images, with the rows that show them and the text-only rows in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visift.budget import Budget
+from visift.errors import InfeasibleBudget
+from visift.methods.cuts import CutTable
+from visift.methods.grouping import TEXT_ONLY, Labelled
+from visift.methods.ranking import interleave, new_images
+from visift.pool.pool import Pool
+from visift.selection import Choice
+
+IntArray = NDArray[np.int64]
+ItemUnit = Literal["image", "row"]
+TextOnly = Literal["proportional", "keep", "drop"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageItems:
+    """M things to choose from: image groups, or single rows.
+
+    Attributes:
+        first: (M,) the row that stands for an item: its first in the pool.
+        key: (M,) uint64 tie key: the lowest of its rows, so that the pool's order does not matter.
+        rows: the rows of all items, item after item, in tie-key order inside each.
+        starts: (M + 1,) the rows of item m are `rows[starts[m]:starts[m + 1]]`.
+    """
+
+    first: IntArray
+    key: NDArray[np.uint64]
+    rows: IntArray
+    starts: IntArray
+
+    @property
+    def sizes(self) -> IntArray:
+        """(M,) rows of each item."""
+        return np.diff(self.starts)
+
+
+def image_items(pool: Pool, rows: IntArray, unit: ItemUnit, keys: NDArray[np.uint64]) -> ImageItems:
+    """Return the image groups of some rows (or the rows themselves), by first appearance.
+
+    Args:
+        pool: what rows refer to.
+        rows: rows with images, ascending.
+        unit: `image`: rows that show the same images are one item; `row`: each is one.
+        keys: (N,) tie keys of the pool's rows.
+    """
+    groups = pool.groups("image").of_row[rows] if unit == "image" else np.arange(len(rows))
+    _, at, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    place = np.empty(len(at), np.int64)
+    place[np.argsort(at)] = np.arange(len(at))
+    item = place[inverse]
+    order = np.lexsort((keys[rows], item))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=len(at)))])
+    ordered = rows[order]
+    return ImageItems(rows[np.sort(at)], keys[ordered[starts[:-1]]], ordered, starts)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Items and text-only rows in one order, of which every budget takes a prefix.
+
+    Attributes:
+        items: what item numbers refer to.
+        text: text-only rows, in their order.
+        entries: item m as m, text-only row j as -1 - j.
+    """
+
+    items: ImageItems
+    text: IntArray
+    entries: IntArray
+
+    @classmethod
+    def of(cls, items: ImageItems, order: IntArray, text: IntArray, policy: TextOnly) -> Ranking:
+        """Merge ranked items with text-only rows.
+
+        Args:
+            items: the items.
+            order: (M,) items in rank order.
+            text: (T,) text-only rows in tie-key order.
+            policy: `proportional` keeps their share in every prefix, `keep` ranks all of them
+                first, `drop` leaves them out.
+        """
+        if policy == "drop":
+            return cls(items, text[:0], order)
+        if policy == "keep":
+            return cls(items, text, np.concatenate([-1 - np.arange(len(text)), order]))
+        merged = interleave(items.sizes[order], len(text))
+        if not len(order):
+            return cls(items, text, merged)
+        return cls(items, text, np.where(merged < 0, merged, order[np.maximum(merged, 0)]))
+
+    def usable(self) -> int:
+        """Return how many rows are ranked in all."""
+        return len(self.items.rows) + len(self.text)
+
+    def cut_to(self, pool: Pool, budget: Budget, policy: TextOnly) -> IntArray:
+        """Return the entries that a budget takes: whole items, up to the first that does not fit.
+
+        Raises:
+            InfeasibleBudget: nothing, too much, or less than the text-only rows that are kept.
+        """
+        is_item = self.entries >= 0
+        numbers = np.maximum(self.entries, 0)
+        sets = [
+            pool.images.of_row(int(self.items.first[m])) if item else np.empty(0, np.int64)
+            for m, item in zip(numbers, is_item, strict=True)
+        ]
+        fresh = new_images(sets)
+        limit = budget.limit(self.usable(), int(fresh.sum()))
+        if policy == "keep" and budget.unit != "images" and limit < len(self.text):
+            raise InfeasibleBudget(
+                f"Budget {budget.text} is {limit:,} rows, fewer than the {len(self.text):,} "
+                "text-only rows that are kept.",
+                fix="Ask for more, or: --set text_only=proportional",
+            )
+        rows = np.where(is_item, self.items.sizes[numbers], 1)
+        taken = budget.cut(fresh if budget.unit == "images" else rows, limit)
+        return self.entries[:taken]
+
+    def after_items(self, count: int) -> IntArray:
+        """Return the entries up to and including the `count` best items."""
+        nth = np.flatnonzero(np.cumsum(self.entries >= 0) >= count)
+        if count and len(nth):
+            return self.entries[: nth[0] + 1]
+        return self.entries[self.entries < 0] if count == 0 else self.entries
+
+    def chosen_items(self, entries: IntArray) -> NDArray[np.bool_]:
+        """Return (M,) which items are among some entries."""
+        chosen = np.zeros(len(self.items.first), bool)
+        chosen[entries[entries >= 0]] = True
+        return chosen
+
+    def rows(self, entries: IntArray) -> IntArray:
+        """Return the rows of entries, in rank order."""
+        parts = [
+            self.items.rows[self.items.starts[e] : self.items.starts[e + 1]]
+            if e >= 0
+            else self.text[-1 - e : -e]
+            for e in entries.tolist()
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def to_choice(
+    pool: Pool,
+    ranking: Ranking,
+    entries: IntArray,
+    labels: Labelled,
+    scores: NDArray[np.float64],
+    reasons: Sequence[str],
+    cuts: CutTable,
+    facts: Mapping[str, Any],
+) -> Choice:
+    """Return the rows of the chosen entries with their scores, groups and reasons.
+
+    Args:
+        pool: what rows refer to.
+        ranking: everything in order.
+        entries: those chosen, from `Ranking.cut_to` or `Ranking.after_items`.
+        labels: group of each item.
+        scores: (M,) raw score of each item.
+        reasons: (M,) sentence for each item, used for those chosen.
+        cuts: where each group was cut.
+        facts: for the report.
+    """
+    items = ranking.items
+    item_of = np.full(len(pool), -1, np.int64)
+    item_of[items.rows] = np.repeat(np.arange(len(items.first)), items.sizes)
+    known = item_of >= 0
+    score = np.full(len(pool), np.nan)
+    score[known] = scores[item_of[known]]
+    group: list[str | None] = [None] * len(pool)
+    for row in np.flatnonzero(known):
+        group[row] = labels.labels[labels.of[item_of[row]]]
+    for row in ranking.text:
+        group[row] = TEXT_ONLY
+    rows = ranking.rows(entries)
+    share = f"{int((entries < 0).sum()):,} of {len(ranking.text):,}"
+    said = [
+        reasons[item_of[r]] if item_of[r] >= 0 else f"text-only: one of {share}, by tie key"
+        for r in rows
+    ]
+    tied = np.array([item_of[r] >= 0 and cuts.tied[item_of[r]] for r in rows], bool)
+    usable = {"usable": ranking.usable(), "nested": True}
+    status: list[str | None] = [None] * len(pool)
+    return Choice(rows, said, score, group, status, tied, {**facts, **usable})

@@ -1,0 +1,217 @@
+"""What a selection method is, the table of them, and how one is built from a user's settings.
+
+A method is a frozen dataclass of documented parameters. `measure` says what it needs and reads no
+value; `choose` is the paper: a pure function of stored values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+
+from visift.budget import Budget
+from visift.engine.lab import Lab
+from visift.errors import InputError, did_you_mean
+from visift.pool.pool import Pool
+from visift.selection import Choice
+
+Origin = Literal["paper", "code", "ours"]
+
+#: Methods that come with visift: name -> where its class is.
+METHODS = {
+    "random": "visift.methods.controls:Random",
+    "stratified": "visift.methods.controls:Stratified",
+    "prism": "visift.methods.prism:Prism",
+}
+
+ENTRY_POINTS = "visift.methods"
+
+#: Parameters that flags of their own set.
+_FLAGS = {"seed": "--seed", "model": "--model"}
+
+
+class Method(Protocol):
+    """One selection method; see the module's text.
+
+    Attributes:
+        name: as `--method` takes it.
+        summary: one line.
+        paper: arXiv id, or an empty string.
+        nested: whether a smaller budget selects a subset of what a larger one selects.
+        needs_budget: whether there is no budget of its own.
+        group_by: the label it shares the budget over.
+        presets: by name, parameter values that `--set preset=NAME` stands for.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    paper: ClassVar[str]
+    nested: ClassVar[bool]
+    needs_budget: ClassVar[bool]
+    group_by: ClassVar[Literal["source", "task", None]]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    def measure(self, pool: Pool, lab: Lab, budget: Budget | None) -> Any:
+        """Ask for what is needed; returns the method's own Inputs, whose values nobody has read."""
+        ...
+
+    def choose(self, pool: Pool, inputs: Any, budget: Budget | None) -> Choice:
+        """Choose from the inputs' values: the paper's equations, in the paper's order."""
+        ...
+
+
+def param(default: Any, *, origin: Origin, doc: str) -> Any:
+    """Declare a method's parameter: its default, where the default is from, what it does."""
+    return dataclasses.field(default=default, metadata={"origin": origin, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One parameter of one built method.
+
+    Attributes:
+        name: of the parameter.
+        value: in use.
+        origin: of the value: paper, code, ours, `preset NAME`, or you.
+        doc: what it does.
+    """
+
+    name: str
+    value: Any
+    origin: str
+    doc: str
+
+
+def method_class(name: str) -> type[Method]:
+    """Return a method's class by name, entry point or `package.module:Class`.
+
+    Raises:
+        InputError: there is no such method; offers the nearest name.
+    """
+    target = {**{e.name: e.value for e in entry_points(group=ENTRY_POINTS)}, **METHODS}.get(name)
+    target = target or (name if ":" in name else None)
+    if target is None:
+        raise InputError(
+            f'there is no method "{name}".{did_you_mean(name, METHODS)}',
+            fix=f"Methods: {', '.join(METHODS)}, or package.module:Class.",
+        )
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f'method "{name}" cannot be imported ({error}).') from error
+    return found  # type: ignore[no-any-return]
+
+
+def build(name: str, given: Mapping[str, Any], **flags: Any) -> Method:
+    """Return a method with its parameters set.
+
+    Args:
+        name: see `method_class`.
+        given: parameters by name, as text (`--set`) or as values; `preset` picks a preset.
+        **flags: values of `--seed` and `--model`, used where the method has such a parameter.
+
+    Raises:
+        InputError: an unknown parameter or preset, or a value that does not fit.
+    """
+    kind = method_class(name)
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    types_ = get_type_hints(kind)
+    values = dict(_preset(kind, given))
+    for key, value in given.items():
+        if key in _FLAGS:
+            raise InputError(f'"{key}" is set by {_FLAGS[key]}.')
+        if key == "preset":
+            continue
+        if key not in known:
+            raise InputError(
+                f'Unknown parameter "{key}" of {name}.{did_you_mean(key, known)}',
+                fix=f"All parameters: visift methods {name}",
+            )
+        values[key] = convert(f"{name}.{key}", value, types_[key])
+    values.update({key: value for key, value in flags.items() if key in known})
+    return kind(**values)
+
+
+def settings(method: Method, given: Mapping[str, Any]) -> list[Setting]:
+    """Return every parameter of a built method with the origin of its value."""
+    preset = str(given.get("preset", ""))
+    from_preset = method.presets.get(preset, {})
+    listed = []
+    for field in dataclasses.fields(method):  # type: ignore[arg-type]
+        if field.name in _FLAGS or "origin" not in field.metadata:
+            continue
+        origin = str(field.metadata["origin"])
+        if field.name in from_preset:
+            origin = f"preset {preset}"
+        if field.name in given:
+            origin = "you"
+        value = getattr(method, field.name)
+        listed.append(Setting(field.name, value, origin, field.metadata["doc"]))
+    return listed
+
+
+def _preset(kind: type[Method], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    wanted = given.get("preset")
+    if wanted is None:
+        return {}
+    if wanted not in kind.presets:
+        there = ", ".join(kind.presets) or "none"
+        raise InputError(
+            f'there is no preset "{wanted}" of {kind.name}.{did_you_mean(wanted, kind.presets)}',
+            fix=f"Presets: {there}.",
+        )
+    return kind.presets[wanted]
+
+
+def convert(where: str, value: Any, kind: Any) -> Any:
+    """Return a value in the type of a parameter; text is read as `--set` gives it.
+
+    Raises:
+        InputError: it does not fit; the message says what would.
+    """
+    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    if type(None) in options and value in (None, "none", "None", ""):
+        return None
+    for option in options:
+        try:
+            return _read(value, option)
+        except (ValueError, TypeError):
+            continue
+    wanted = " or ".join(_wanted(option) for option in options)
+    raise InputError(f"{where} is {value!r}, {wanted} was expected.")
+
+
+def _read(value: Any, kind: Any) -> Any:
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        raise ValueError
+    if kind is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if str(value).lower() not in words:
+            raise ValueError
+        return words[str(value).lower()]
+    if kind in (int, float):
+        if isinstance(value, bool):
+            raise TypeError
+        number = kind(value)
+        if not math.isfinite(number) or (kind is int and number != float(value)):
+            raise ValueError
+        return number
+    if kind is str and isinstance(value, str):
+        return value
+    raise TypeError
+
+
+def _wanted(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return names.get(kind, "none" if kind is type(None) else str(kind))

@@ -1,0 +1,272 @@
+"""PRISM: keep the images least similar to the others (arXiv 2502.12119; training-free).
+
+Only the abstracts are confirmed at source; formulas and settings follow a published third-party
+reading of the final version, see docs/methods/prism.md. Symbols: M items (images, or rows), d
+width, F_i feature, c_i centre, z_i unit vector, R_i redundancy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visift.budget import Budget
+from visift.engine.lab import Examples, Lab
+from visift.engine.measured import Measured
+from visift.errors import InputError
+from visift.methods.cuts import CutTable, cut_table
+from visift.methods.grouping import EVERYTHING, Labelled, label_groups
+from visift.methods.image_items import (
+    ImageItems,
+    ItemUnit,
+    Ranking,
+    TextOnly,
+    image_items,
+    to_choice,
+)
+from visift.methods.method import param
+from visift.methods.ranking import fill_seats
+from visift.models.ref import ModelRef
+from visift.numerics.allocate import seat_order
+from visift.numerics.rounding import significant
+from visift.numerics.sums import add_up, group_sums, over_chunks
+from visift.pool.pool import Pool
+from visift.selection import Choice
+from visift.signals.features import Pooling, VisualFeatures
+
+Float = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Center = Literal["corpus", "row", "none"]
+Blocks = Callable[[], Iterable[NDArray[Any]]]
+
+ZERO = 1e-9
+MIN_FOR_NOISE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Redundancy:
+    """Scores of M items in G groups.
+
+    Attributes:
+        R: (M,) float64, mean cosine of a centred feature to the others of its group.
+        S_norm: (G,) length of the vector sum of the group's unit vectors.
+        zero: (M,) items that coincide with their centre (z = 0).
+        width: d.
+    """
+
+    R: Float
+    S_norm: Float
+    zero: NDArray[np.bool_]
+    width: int
+
+
+def redundancy(
+    blocks: Blocks,
+    group: IntArray,
+    groups: int,
+    center: Center = "corpus",
+    centre_group: IntArray | None = None,
+) -> Redundancy:
+    """Return R_i = 1/(N-1) * sum over j != i of z_i . z_j, without the N x N matrix.
+
+    Exact linear form: R_i = (z_i . S - |z_i|^2)/(N-1) with S = sum_j z_j; three passes, O(Nd) time,
+    O(Gd) memory beside a chunk.
+
+    Args:
+        blocks: called once a pass; yields the (M, d) features in order, in blocks of any size.
+        group: (M,) group an item is scored in, from 0 to groups - 1.
+        groups: G.
+        center: c_i = mean of the group (`corpus`), of the vector itself (`row`), or 0 (`none`).
+        centre_group: (M,) group the corpus mean is taken over; `group` by default.
+    """
+    mean_of = group if centre_group is None else centre_group
+    sizes = np.bincount(group, minlength=groups)
+    width = next(iter(blocks())).shape[1]
+    mu = np.zeros((groups, width))
+    if center == "corpus":
+        counts = np.bincount(mean_of, minlength=groups)
+        sums = over_chunks(blocks(), lambda at, F: group_sums(_wide(F), _of(mean_of, at, F)))
+        mu = add_up(sums, groups, width) / np.maximum(counts, 1)[:, None]
+
+    def centred(at: int, F: NDArray[Any]) -> Float:
+        if center == "row":
+            return np.subtract(_wide(F), _wide(F).mean(axis=1, keepdims=True))
+        return np.subtract(F, mu[_of(mean_of, at, F)], dtype=np.float64)
+
+    inverse_norm = np.zeros(len(group))
+
+    def unit_sums(at: int, F: NDArray[Any]) -> tuple[IntArray, Float]:
+        D = centred(at, F)
+        inverse_norm[at : at + len(F)] = _inverse_norms(D, _wide(F))
+        return group_sums(D, _of(group, at, F), inverse_norm[at : at + len(F)])
+
+    S = add_up(over_chunks(blocks(), unit_sums), groups, width)
+
+    def similarity(at: int, F: NDArray[Any]) -> Float:
+        dots = np.einsum("ij,ij->i", centred(at, F), S[_of(group, at, F)])
+        return dots * inverse_norm[at : at + len(F)]
+
+    dots = np.concatenate(list(over_chunks(blocks(), similarity)))
+    zero = inverse_norm == 0
+    R = (dots - ~zero) / np.maximum(sizes[group] - 1, 1)
+    R[zero | (sizes[group] == 1)] = 0.0
+    return Redundancy(R, np.linalg.norm(S, axis=1), zero, width)
+
+
+def _wide(F: NDArray[Any]) -> Float:
+    return F.astype(np.float64)
+
+
+def _of(group: IntArray, at: int, F: NDArray[Any]) -> IntArray:
+    return group[at : at + len(F)]
+
+
+def _inverse_norms(D: Float, F: Float) -> Float:
+    """Return 1/|F_i - c_i|, or 0 where that length is rounding noise: <= 1e-9 max(|F_i|, |c_i|)."""
+    length = np.sqrt(np.einsum("ij,ij->i", D, D))
+    scale = np.maximum(np.sqrt(np.einsum("ij,ij->i", F, F)), np.linalg.norm(F - D, axis=1))
+    return np.divide(1.0, length, out=np.zeros_like(length), where=length > ZERO * scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What PRISM asks for: features of the rows with images; text-only rows need none."""
+
+    visual: IntArray
+    text: IntArray
+    features: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Prism:
+    """Training-free selection by visual redundancy; parameters as in docs/methods/prism.md."""
+
+    name: ClassVar[str] = "prism"
+    summary: ClassVar[str] = "images least similar to the others of their source; no training"
+    paper: ClassVar[str] = "2502.12119"
+    nested: ClassVar[bool] = True
+    needs_budget: ClassVar[bool] = False
+    group_by: ClassVar[Literal["source"]] = "source"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "published": {},
+        "paper": {"scope": "all", "unit": "row", "tau": 0.30, "center": "corpus"},
+        "v1": {"center": "row", "scope": "source"},
+    }
+
+    model: ModelRef | None = None
+    seed: int = 0
+    tau: float = param(0.333, origin="ours", doc="share of items kept when there is no budget")
+    scope: Literal["source", "all"] = param(
+        "source", origin="ours", doc="compare images inside their source, or all of them"
+    )
+    unit: ItemUnit = param("image", origin="ours", doc="score images (rows follow), or rows")
+    center: Center = param("corpus", origin="paper", doc="what features are centred on")
+    centre_scope: Literal["group", "pool"] = param(
+        "group", origin="ours", doc="whose mean `corpus` subtracts: the group's or the pool's"
+    )
+    layer: int = param(2, origin="ours", doc="block whose input is read; 0 = projector output")
+    pool: Pooling = param("mean", origin="paper", doc="over visual tokens: mean, or the last one")
+    text_only: Literal["auto", "proportional", "keep", "drop"] = param(
+        "auto", origin="ours", doc="auto: keep under tau (paper), proportional under a budget"
+    )
+    min_per_source: int = param(0, origin="ours", doc="items every source gets at least")
+    score_digits: int = param(6, origin="ours", doc="significant digits of R that rank")
+    tie: Literal["hash", "uid"] = param("hash", origin="ours", doc="order of equal scores")
+    unlabelled: str | None = param(None, origin="ours", doc="group for rows without a source")
+
+    def measure(self, pool: Pool, lab: Lab, budget: Budget | None) -> Inputs:
+        """Ask for one feature an image."""
+        rows = pool.rows("candidate")
+        text = pool.text_only[rows]
+        if text.all():
+            raise InputError("prism compares images, and no usable record has one.")
+        signal = VisualFeatures(self.model, self.layer, self.pool)
+        visual = rows[~text]
+        return Inputs(visual, rows[text], lab.measure(signal, Examples(visual)))
+
+    def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
+        """Rank the images of each source by R, lowest first, and take turns by seat order."""
+        visual = inputs.visual[inputs.features.ok(inputs.visual)]
+        keys = pool.tie_keys(self.seed)
+        if self.tie == "uid":
+            keys = np.arange(len(pool), dtype=np.uint64)
+        items = image_items(pool, visual, self.unit, keys)
+        labels = self._groups(pool, items)
+        sizes = np.bincount(labels.of, minlength=len(labels.labels))
+        found = redundancy(
+            lambda: inputs.features.blocks("visual_feature", items.first),
+            labels.of,
+            len(sizes),
+            self.center,
+            labels.of if self.centre_scope == "group" else np.zeros_like(labels.of),
+        )
+        if found.zero.all():
+            raise InputError("no signal: all features are the same.", fix="Check the model.")
+        score = significant(found.R, self.score_digits)
+        floors = np.minimum(sizes, self.min_per_source)
+        seats = seat_order(sizes.tolist(), sizes.tolist(), floors.tolist())
+        order = fill_seats(seats, labels.of, score, items.key)
+        text = inputs.text[np.argsort(keys[inputs.text], kind="stable")]
+        policy = self._text_policy(budget)
+        ranking = Ranking.of(items, order, text, policy)
+        if budget is None:
+            count = int(np.maximum(tau_counts(self.tau, sizes), floors).sum())
+            entries = ranking.after_items(count)
+        else:
+            entries = ranking.cut_to(pool, budget, policy)
+        cuts = cut_table(labels, score, ranking.chosen_items(entries))
+        facts = {
+            "direction": "lowest first",
+            "groups": cuts.facts(),
+            "zero_features": int(found.zero.sum()),
+            "notices": _notices(found, labels, self.unit),
+        }
+        reasons = [_reason(self.unit, labels, cuts, found.R, m) for m in range(len(score))]
+        return to_choice(pool, ranking, entries, labels, found.R, reasons, cuts, facts)
+
+    def _groups(self, pool: Pool, items: ImageItems) -> Labelled:
+        if self.scope == "all":
+            return Labelled((EVERYTHING,), np.zeros(len(items.first), np.int64))
+        return label_groups(pool, items.first, "source", self.unlabelled)
+
+    def _text_policy(self, budget: Budget | None) -> TextOnly:
+        if self.text_only != "auto":
+            return self.text_only
+        return "keep" if budget is None else "proportional"
+
+
+def tau_counts(tau: float, sizes: IntArray) -> IntArray:
+    """Return floor(tau n + 1/2) for each group size n: the seats with (j - 1/2)/n <= tau [ours]."""
+    share = Fraction(repr(tau))
+    return np.array([int(share * int(n) + Fraction(1, 2)) for n in sizes], np.int64)
+
+
+def _reason(unit: ItemUnit, labels: Labelled, cuts: CutTable, R: Float, item: int) -> str:
+    g = labels.of[item]
+    return (
+        f"among the least similar {cuts.chosen[g] / cuts.size[g]:.1%} of {cuts.size[g]:,} "
+        f"{labels.labels[g]} {unit}s (similarity {R[item]:.3g}, median {cuts.median[g]:.3g})"
+    )
+
+
+def _notices(found: Redundancy, labels: Labelled, unit: ItemUnit) -> list[str]:
+    """Say where the ranking is noise: sd(R) < 1/sqrt(Nd), or unit vectors that cancel out."""
+    notices = []
+    for g, label in enumerate(labels.labels):
+        R = found.R[labels.of == g]
+        noise = 1 / math.sqrt(len(R) * found.width)
+        cancels = len(R) > 1 and found.S_norm[g] <= ZERO * len(R)
+        if cancels or (len(R) >= MIN_FOR_NOISE and R.std() < noise):
+            notices.append(
+                f"{label}: the ranking is noise (sd(R) {R.std():.2g} over {len(R):,} {unit}s, "
+                f"noise level {noise:.2g}, |S|/N {found.S_norm[g] / len(R):.2g})."
+            )
+    if found.zero.any():
+        notices.append(f"{int(found.zero.sum()):,} {unit}s equal the mean they are compared with.")
+    return notices

@@ -1,0 +1,61 @@
+"""Ranking across groups: the seat order of `numerics.allocate`, filled with each group's best.
+
+Because the order does not depend on the budget, every budget is a prefix of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+
+
+def rank_within(group: IntArray, *keys: NDArray[np.generic]) -> IntArray:
+    """Return the items sorted by group, then by keys (first key first), ascending."""
+    return np.lexsort((*reversed(keys), group))
+
+
+def fill_seats(seats: NDArray[np.int32], group: IntArray, *keys: NDArray[np.generic]) -> IntArray:
+    """Return the items in rank order: seat by seat, the best one left of the group in turn.
+
+    Args:
+        seats: (I,) group whose turn it is; every group as often as it has items.
+        group: (I,) group of each item.
+        *keys: (I,) what the items of a group are sorted by, ascending, first key first.
+    """
+    order = np.empty(len(group), np.int64)
+    order[np.argsort(seats, kind="stable")] = rank_within(group, *keys)
+    return order
+
+
+def interleave(cost: IntArray, extra: int) -> IntArray:
+    """Return where `extra` single rows belong among ranked items: their share in every prefix.
+
+    The outer seat order of two groups, counted in rows: row j of the extra ones has the key
+    (j - 1/2)/extra, an item that starts after c rows has (c + 1/2)/sum(cost) [ours]. With items of
+    one row each this is Webster's rule; ties go to the items.
+
+    Args:
+        cost: (I,) rows each item brings, in rank order.
+        extra: rows to spread among them.
+
+    Returns:
+        (I + extra,) int64: item number, or -1 - j for extra row j.
+    """
+    total = int(cost.sum())
+    starts = np.cumsum(cost) - cost
+    # Keys over the common denominator 2 * total * extra stay exact in int64 up to 1e9 rows a side.
+    items = (2 * starts + 1) * max(extra, 1)
+    extras = (2 * np.arange(extra) + 1) * max(total, 1)
+    merged = np.concatenate([np.arange(len(cost)), -1 - np.arange(extra)])
+    return merged[np.argsort(np.concatenate([items, extras]), kind="stable")]
+
+
+def new_images(sets: list[IntArray]) -> IntArray:
+    """Return how many images each item shows that no earlier one does."""
+    counts = np.array([len(s) for s in sets], np.int64)
+    flat = np.concatenate(sets) if sets else np.empty(0, np.int64)
+    first = np.zeros(len(flat), np.int64)
+    first[np.unique(flat, return_index=True)[1]] = 1
+    return np.add.reduceat(np.append(first, 0), np.cumsum(counts) - counts) * (counts > 0)

@@ -1,0 +1,41 @@
+"""What this machine can compute on."""
+
+from __future__ import annotations
+
+import os
+
+from visift.errors import ModelError
+
+
+def available(preference: str = "auto") -> tuple[str, ...]:
+    """Return the devices to measure on, one a worker in turn.
+
+    Args:
+        preference: `auto` (all CUDA devices, else MPS, else the CPU), `cuda` (all of them),
+            `cuda:N`, `mps` or `cpu`.
+
+    Raises:
+        ModelError: the preferred device is not there.
+    """
+    import torch
+
+    cuda = tuple(f"cuda:{n}" for n in range(torch.cuda.device_count()))
+    mps = ("mps",) if torch.backends.mps.is_available() else ()
+    known = {"auto": cuda or mps or ("cpu",), "cuda": cuda, "mps": mps, "cpu": ("cpu",)}
+    known |= {name: (name,) for name in cuda}
+    if not known.get(preference):
+        here = ", ".join((*cuda, *mps, "cpu"))
+        raise ModelError(f'no device "{preference}" on this machine.', fix=f"There are: {here}.")
+    return known[preference]
+
+
+def default_dtype(preference: str) -> str:
+    """Return the dtype that `auto` stands for: bfloat16 on CUDA, else float32."""
+    return "bfloat16" if available(preference)[0].startswith("cuda") else "float32"
+
+
+def cpu_count() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,124 @@
+"""Which model, exactly: a name a user types, and an identity that does not depend on names.
+
+Nothing here imports torch until a dtype must be chosen for this machine.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from visift.errors import InputError, ModelError
+
+BUILTIN_TINY = "builtin:tiny"
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+_FILES = (".json", ".jinja", ".model", ".txt", ".py", ".safetensors", ".bin")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_READ_BYTES = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model by name.
+
+    Attributes:
+        name: a folder in transformers' format, a hub id, or `builtin:tiny`.
+        revision: branch, tag or commit of a hub id; pin a commit for a run that can be repeated.
+        dtype: of the weights; `auto` is bfloat16 on CUDA and float32 elsewhere.
+        device: `auto`, `cpu`, `mps`, `cuda` or `cuda:N`; no part of the identity.
+        trust_remote_code: run code that comes with the model.
+    """
+
+    name: str
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InputError(f'unknown dtype "{self.dtype}".', fix=f"One of: {', '.join(DTYPES)}.")
+
+    @classmethod
+    def parse(cls, text: str) -> ModelRef:
+        """Read `NAME` or `NAME@REVISION` (a folder whose name holds an @ is taken as it is)."""
+        name, at, revision = text.rpartition("@")
+        if not at or text == BUILTIN_TINY or Path(text).exists():
+            return cls(text)
+        return cls(name, revision)
+
+    @property
+    def is_toy(self) -> bool:
+        """Whether a ranking by this model means nothing outside demo and tests."""
+        return self.name == BUILTIN_TINY
+
+    def folder(self) -> Path:
+        """Return the folder with the model's files, downloading a hub id if it is not there yet.
+
+        Raises:
+            ModelError: no such folder, and the hub does not give it (or cannot be reached).
+        """
+        if self.is_toy:
+            return Path(__file__).parent / "tiny" / "checkpoint"
+        path = Path(self.name)
+        if path.is_dir():
+            return path
+        if path.is_absolute() or self.name.startswith((".", "~")) or self.name.count("/") > 1:
+            raise ModelError("no such folder.", where=self.name, fix="Check --model.")
+        return _download(self.name, self.revision)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides this model's values: a digest of its files, and its dtype."""
+        from visift.models.devices import default_dtype
+
+        dtype = default_dtype(self.device) if self.dtype == "auto" else self.dtype
+        return {"digest": digest(self.folder()), "dtype": dtype}
+
+
+def _download(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=[f"*{suffix}" for suffix in _FILES]
+            )
+        )
+    except Exception as error:
+        pin = f" at {revision}" if revision else ""
+        raise ModelError(
+            f"is no folder here, and the hub gave no model of that name{pin} "
+            f"({type(error).__name__}).",
+            where=name,
+            fix="Check the name, or name a folder that holds the model.",
+        ) from error
+
+
+def digest(folder: Path) -> str:
+    """Return one digest of a model folder: weights, configuration, processor and template.
+
+    Files of a hub snapshot are links to blobs named by their SHA-256, which is then taken as it
+    is; others are read. Where weights are there as safetensors, other weight files do not count.
+    """
+    files = sorted(p for p in folder.iterdir() if p.suffix in _FILES and p.is_file())
+    safe = any(p.suffix == ".safetensors" for p in files)
+    total = blake2b(digest_size=16)
+    for path in files:
+        if not (safe and path.suffix == ".bin"):
+            total.update(f"{path.name}\x1f{_file_digest(path)}\x1e".encode())
+    return total.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    blob = path.resolve().name
+    if path.is_symlink() and _SHA256.fullmatch(blob):
+        return blob
+    content = blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            content.update(block)
+    return content.hexdigest()

@@ -1,0 +1,1 @@
+"""What two methods share, arrays in and out: no files, no torch."""

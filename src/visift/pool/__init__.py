@@ -1,0 +1,1 @@
+"""Records, images and labels, read from the formats users have."""

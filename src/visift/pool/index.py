@@ -1,0 +1,66 @@
+"""The index of a pool: one Arrow row a record, everything but the text.
+
+Built in one pass over the files, in chunks, so that only a chunk is ever held as Python objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from visift.pool.labels import path_prefix
+from visift.pool.readers import ParseFault, Reader
+from visift.pool.record import HASH_BYTES, content_hash
+
+CHUNK_ROWS = 16_384
+
+SCHEMA = pa.schema(
+    [
+        ("file", pa.int16()),
+        ("row", pa.int64()),
+        ("content_hash", pa.binary(HASH_BYTES)),
+        ("images", pa.list_(pa.string())),
+        ("source", pa.string()),
+        ("task", pa.string()),
+        ("fault", pa.string()),
+    ]
+)
+
+_NO_HASH = bytes(HASH_BYTES)
+
+
+def build_index(readers: Sequence[Reader]) -> pa.Table:
+    """Index every record of every file, in order.
+
+    Returns:
+        A table with the columns of `SCHEMA`: `file` numbers the readers, `row` is 0-based in its
+        file, `fault` says why a record cannot be used (then its hash is all zero bytes).
+    """
+    batches = [batch for number, reader in enumerate(readers) for batch in _batches(number, reader)]
+    return pa.Table.from_batches(batches, schema=SCHEMA)
+
+
+def _batches(number: int, reader: Reader) -> Iterator[pa.RecordBatch]:
+    total = len(reader.offsets)
+    for start in range(0, total, CHUNK_ROWS):
+        rows = range(start, min(start + CHUNK_ROWS, total))
+        columns = [list(column) for column in zip(*(_entry(reader, r) for r in rows), strict=True)]
+        arrays = [pa.array([number] * len(rows), SCHEMA.field(0).type), pa.array(rows, pa.int64())]
+        arrays += [
+            pa.array(values, column.type)
+            for values, column in zip(columns, list(SCHEMA)[2:], strict=True)
+        ]
+        yield pa.record_batch(arrays, schema=SCHEMA)
+
+
+def _entry(reader: Reader, row: int) -> tuple[bytes, list[str], str | None, str | None, str | None]:
+    """Return (hash, images, source, task, fault) of one record; labels fill in for each other."""
+    try:
+        said = reader.parse(row)
+        digest = content_hash(said.turns, said.images)
+    except (ParseFault, UnicodeEncodeError) as fault:
+        return _NO_HASH, [], None, None, str(fault)
+    prefix = path_prefix(said.images)
+    source = said.source or said.task or prefix
+    return digest, said.images, source, said.task or said.source or prefix, None

@@ -1,0 +1,56 @@
+"""Paths of images as records and archives write them, relative to the image root."""
+
+from __future__ import annotations
+
+import re
+
+from visift.errors import ImageError
+
+LEAVES = "leaves the image folder"
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def normalise(path: str) -> str:
+    """Return a path relative to the image root, with `/`, without `.` and `..`.
+
+    Raises:
+        ImageError: empty, a URL, absolute, or climbing out of the root.
+    """
+    if not path:
+        raise ImageError("empty path")
+    if "\0" in path:
+        raise ImageError("path with a zero byte")
+    if ":" in path:
+        _refuse_urls_and_drives(path)
+    if "\\" in path:
+        path = path.replace("\\", "/")
+    if path[0] == "/":
+        raise ImageError(f"{LEAVES} (absolute path; write it relative to that folder)")
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            if not parts:
+                raise ImageError(f"{LEAVES} (by ..)")
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    if not parts:
+        raise ImageError("is a folder")
+    name = "/".join(parts)
+    if name.isspace():
+        raise ImageError("empty path")
+    if ":" in name:
+        _refuse_urls_and_drives(name)
+    return name
+
+
+def _refuse_urls_and_drives(path: str) -> None:
+    start = path.lstrip()
+    if start[:5].lower() == "data:":
+        raise ImageError("is embedded data, not the path of a file")
+    if _URL.match(start) or start[:5].lower() == "file:":
+        raise ImageError("is a URL: nothing is ever downloaded; download it first")
+    if _DRIVE.match(start):
+        raise ImageError(f"{LEAVES} (absolute path; write it relative to that folder)")

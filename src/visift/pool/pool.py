@@ -1,0 +1,283 @@
+"""A pool: an ordered collection of records over one or several files.
+
+The index is an Arrow table held in memory; records and images are read when asked for. A pool
+travels to worker processes by pickling: files are mapped again there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from visift.errors import InputError, PoolError
+from visift.numerics.ties import copy_numbers, tie_keys
+from visift.pool.imageroot import ImageRoot
+from visift.pool.images import ImageLimits
+from visift.pool.imagetable import ImageTable
+from visift.pool.index import build_index
+from visift.pool.readers import Reader, open_reader
+from visift.pool.record import ImageRef, Record, Turn
+
+Rows = NDArray[np.int64]
+GroupKind = Literal["source", "task", "image"]
+RowRole = Literal["candidate"]
+
+_SUFFIXES = (".json", ".jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFile:
+    """One file of a pool.
+
+    Attributes:
+        reader: finds and parses its records.
+        name: the file as uids name it: relative to the pool root, `<name>:` before it when joined.
+        root: number of the image root its images lie under.
+        role: what its rows are there for.
+    """
+
+    reader: Reader
+    name: str
+    root: int
+    role: RowRole = "candidate"
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """A partition of a pool's rows.
+
+    Attributes:
+        labels: name of each group, in order.
+        of_row: (N,) int32 group of each row, -1 for none.
+    """
+
+    labels: tuple[str, ...]
+    of_row: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Records to choose from; open one with `Pool.open`.
+
+    Attributes:
+        files: the files, in the order given.
+        roots: the image roots.
+        index: one row a record, columns of `visift.pool.index.SCHEMA`.
+        hash_images: identify images by their bytes instead of path and size.
+    """
+
+    files: tuple[PoolFile, ...]
+    roots: tuple[ImageRoot, ...]
+    index: pa.Table = field(repr=False)
+    hash_images: bool = False
+    limits: ImageLimits = field(default_factory=ImageLimits)
+
+    @classmethod
+    def open(
+        cls,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        image_folder: str | Path | None = None,
+        task_field: str | None = None,
+        source_field: str | None = None,
+        hash_images: bool = False,
+    ) -> Pool:
+        """Index one or several pool files.
+
+        Args:
+            paths: LLaVA JSON or JSONL files, or folders holding such files.
+            image_folder: a folder, an archive, or a folder holding archives; by default the folder
+                of each pool file.
+            task_field: field that holds the task; by default `task`, then `task_name`.
+            source_field: field that holds the source; by default `source`, `data_source`,
+                `dataset`. A missing label is taken from the other one, then from the first folder
+                of the first image's path.
+            hash_images: identify images by a digest of their bytes.
+
+        Raises:
+            PoolError: a file, folder or archive cannot be read.
+        """
+        given = [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]
+        if not given:
+            raise InputError("no pool was named.", fix="Name a file with --pool.")
+        names = _pool_names(given)
+        files: list[PoolFile] = []
+        roots: dict[Path, int] = {}
+        for path, prefix in zip(given, names, strict=True):
+            folder = path if path.is_dir() else path.parent
+            images = Path(image_folder) if image_folder is not None else folder
+            root = roots.setdefault(images, len(roots))
+            for file in _pool_files(path):
+                reader = open_reader(file, task_field, source_field)
+                files.append(PoolFile(reader, prefix + file.relative_to(folder).as_posix(), root))
+        index = build_index([file.reader for file in files])
+        if not len(index):
+            raise PoolError("no records in it.", where=", ".join(map(str, given)))
+        opened = tuple(ImageRoot.open(folder) for folder in roots)
+        return cls(tuple(files), opened, index, hash_images)
+
+    def __len__(self) -> int:
+        return int(self.index.num_rows)
+
+    def __repr__(self) -> str:
+        names = ", ".join(str(file.reader.path) for file in self.files)
+        return f"Pool({names}: {len(self):,} records)"
+
+    # --- records -------------------------------------------------------------------------------
+
+    def record(self, row: int) -> Record:
+        """Return one record, parsed from its slice; raises `IndexError` beyond the pool."""
+        file, at = self._place(row)
+        said = file.reader.parse(at)
+        return Record(
+            uid=f"{file.name}#{at}",
+            turns=tuple(Turn(role, text) for role, text in said.turns),
+            images=tuple(ImageRef(path, file.root) for path in said.images),
+            source=self.index["source"][row].as_py(),
+            task=self.index["task"][row].as_py(),
+            content_hash=self.index["content_hash"][row].as_py().hex(),
+            raw=file.reader.raw(at),
+        )
+
+    def records(self, rows: Iterable[int] | None = None) -> Iterator[Record]:
+        """Yield records in the order of `rows` (all of them by default)."""
+        wanted = range(len(self)) if rows is None else rows
+        return (self.record(int(row)) for row in wanted)
+
+    def raw(self, row: int) -> bytes:
+        """Return the exact bytes of a record in its file."""
+        file, at = self._place(row)
+        return file.reader.raw(at)
+
+    def _place(self, row: int) -> tuple[PoolFile, int]:
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self.files[number], row - int(self._starts[number])
+
+    @cached_property
+    def _starts(self) -> Rows:
+        """(F + 1,) int64, pool row at which each file begins."""
+        return np.cumsum([0, *(len(file.reader.offsets) for file in self.files)])
+
+    def uids(self, rows: Rows) -> list[str]:
+        """Return where each row stands: `<file>#<row in its file>`."""
+        places = (self._place(int(row)) for row in rows)
+        return [f"{file.name}#{at}" for file, at in places]
+
+    def place_columns(self, rows: Rows) -> tuple[list[str], Rows]:
+        """Return, for each row, its file's name and its 0-based row in that file."""
+        number = np.searchsorted(self._starts, rows, side="right") - 1
+        return [self.files[n].name for n in number], rows - self._starts[number]
+
+    # --- identity ------------------------------------------------------------------------------
+
+    def content_hashes(self) -> list[bytes]:
+        """Return the 16-byte content hash of every row (zero bytes where a record is faulty)."""
+        return self._hashes
+
+    @cached_property
+    def _hashes(self) -> list[bytes]:
+        return list(self.index["content_hash"].to_pylist())
+
+    def tie_keys(self, seed: int, purpose: bytes = b"") -> NDArray[np.uint64]:
+        """Return (N,) uint64, the keyed random order of rows for one seed and purpose."""
+        return tie_keys(self._hashes, seed, purpose, self._copies)
+
+    @cached_property
+    def _copies(self) -> NDArray[np.int64]:
+        return copy_numbers(self._hashes)
+
+    # --- what can be used ----------------------------------------------------------------------
+
+    @cached_property
+    def faults(self) -> list[str | None]:
+        """(N,) why a record cannot be used: its own fault, or an image that is not there."""
+        faults: list[str | None] = list(self.index["fault"].to_pylist())
+        for row, reason in self.images.missing_of_row().items():
+            faults[row] = reason
+        return faults
+
+    def rows(self, role: RowRole = "candidate") -> Rows:
+        """Return the usable rows of a role, ascending."""
+        has_role = np.array([file.role == role for file in self.files])
+        return np.flatnonzero(has_role[self._file_of_row] & self._sound)
+
+    @cached_property
+    def _sound(self) -> NDArray[np.bool_]:
+        return np.array([fault is None for fault in self.faults], dtype=bool)
+
+    @cached_property
+    def _file_of_row(self) -> NDArray[np.int16]:
+        return np.asarray(self.index["file"].to_numpy())
+
+    # --- images --------------------------------------------------------------------------------
+
+    @cached_property
+    def images(self) -> ImageTable:
+        """The distinct images, looked up on disk (once, all of them, nothing is decoded)."""
+        file_roots = np.array([file.root for file in self.files])
+        return ImageTable.locate(
+            self.index["images"], file_roots[self._file_of_row], self.roots, self.hash_images
+        )
+
+    def load_image(self, ref: ImageRef) -> Image.Image:
+        """Read and decode an image to RGB; raises `ImageError` with the reason."""
+        return self.roots[ref.root].load(ref.path, self.limits)
+
+    def image_bytes(self, ref: ImageRef) -> bytes:
+        """Return an image file's bytes; raises `ImageError`."""
+        return self.roots[ref.root].read(ref.path)
+
+    # --- labels --------------------------------------------------------------------------------
+
+    def groups(self, kind: GroupKind) -> Groups:
+        """Return the partition of rows by source, task, or image set (-1: no label, no image)."""
+        if kind == "image":
+            of_row = self.images.set_of_row()
+            return Groups(tuple(map(str, range(int(of_row.max(initial=-1)) + 1))), of_row)
+        column = self.index[kind].combine_chunks().dictionary_encode()
+        labels = column.dictionary.to_pylist()
+        order = sorted(range(len(labels)), key=labels.__getitem__)
+        place = np.empty(len(labels) + 1, np.int32)
+        place[order] = np.arange(len(labels))
+        place[-1] = -1
+        codes = column.indices.fill_null(len(labels)).to_numpy(zero_copy_only=False)
+        return Groups(tuple(labels[i] for i in order), place[codes])
+
+    @cached_property
+    def text_only(self) -> NDArray[np.bool_]:
+        """(N,) True for records without an image (faulty records are False)."""
+        no_image = np.asarray(self.index["images"].combine_chunks().value_lengths()) == 0
+        sound = np.array([fault is None for fault in self.index["fault"].to_pylist()], dtype=bool)
+        return np.asarray(no_image & sound)
+
+
+def _pool_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    if not found:
+        raise PoolError(
+            "no .json or .jsonl file in this folder.", where=str(path), fix="Name the pool file."
+        )
+    return found
+
+
+def _pool_names(paths: Sequence[Path]) -> list[str]:
+    """Return the uid prefix of each pool: none for a single one, `<name>:` in a joined pool."""
+    if len(paths) == 1:
+        return [""]
+    stems = [path.stem for path in paths]
+    seen: dict[str, int] = {}
+    names = []
+    for stem in stems:
+        seen[stem] = seen.get(stem, 0) + 1
+        names.append(f"{stem}:" if seen[stem] == 1 else f"{stem}-{seen[stem]}:")
+    return names

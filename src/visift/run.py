@@ -1,0 +1,304 @@
+"""One selection run: open the pool, look before measuring, measure, choose, write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visift.budget import Budget
+from visift.config import EngineConfig, PoolConfig, RunConfig, share
+from visift.engine.lab import LocalLab, Progress, Silent
+from visift.errors import InputError
+from visift.export.trainers import write_export
+from visift.methods.controls import matched_control, proportional_random
+from visift.methods.method import Method, Setting, build, settings
+from visift.models.ref import ModelRef
+from visift.pool.pool import Pool
+from visift.rundir import RunFolder
+from visift.selection import Selection
+from visift.signals.imported import Imported, SignalFile
+from visift.staff import staffing
+from visift.unusable import Quarantine, pool_faults
+
+Say = Callable[[str, str], None]
+Rows = NDArray[np.int64]
+
+
+def _say_nothing(label: str, text: str) -> None:
+    """Take a line that nobody wants to read."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: the run directory.
+        config: what was asked for.
+        pool: what was chosen from.
+        selection: what was chosen.
+        rows: pool rows of the selection, in rank order.
+        quarantine: what was set aside.
+        control: pool rows of the twin, see `methods.controls.matched_control`.
+        random: pool rows of a source-proportional random selection of the same size.
+        settings: parameters of the method with their origins.
+        seconds: how long the run took.
+    """
+
+    folder: Path
+    config: RunConfig
+    pool: Pool = field(repr=False)
+    selection: Selection
+    rows: Rows = field(repr=False)
+    quarantine: Quarantine = field(repr=False)
+    control: Rows = field(repr=False)
+    random: Rows = field(repr=False)
+    settings: Sequence[Setting] = field(repr=False)
+    seconds: float = field(repr=False)
+
+    def export(self, trainer: str, folder: str | Path) -> Path:
+        """Write subset, control and random for a trainer; returns the folder.
+
+        Raises:
+            InputError: no such trainer.
+            StorageError: the folder cannot be written.
+        """
+        arms = {"subset": self.rows, "control": self.control, "random": self.random}
+        return write_export(trainer, self.pool, arms, Path(folder), ranked=self.config.nested)
+
+
+def select(
+    pool: Pool | str | Path | Sequence[str | Path],
+    *,
+    method: str,
+    budget: str | int | None = None,
+    model: str | ModelRef | None = None,
+    seed: int = 0,
+    output: str | Path = "out",
+    image_folder: str | Path | None = None,
+    task_field: str | None = None,
+    source_field: str | None = None,
+    hash_images: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    signals: Sequence[str | Path] = (),
+    max_unusable: str = "1%",
+    export: Sequence[str] = ("llava",),
+    nested: bool = False,
+    cache: str | Path | None = None,
+    workers: int | str = "auto",
+    executor: str = "processes",
+    overwrite: bool = False,
+) -> Run:
+    """Choose the subset of a pool worth training on; the words are those of the command line.
+
+    Args:
+        pool: an open pool, or its file or files.
+        method: name of a method, see `list_methods`.
+        budget: `15%`, 100000, `50k-images`; None for the method's own.
+        model: folder, hub id or `name@revision`, where the method needs one.
+        seed: of ties and draws.
+        output: the run directory.
+        image_folder: see `Pool.open`; it and the next three are for a pool given by name.
+        task_field: see `Pool.open`.
+        source_field: see `Pool.open`.
+        hash_images: see `Pool.open`.
+        settings: parameters of the method, by name.
+        signals: parquet files of numbers measured elsewhere.
+        max_unusable: share of records that may be set aside.
+        export: trainers to write for.
+        nested: export in rank order, so that every smaller budget is a prefix of the file.
+        cache: folder of measured values.
+        workers: processes that measure.
+        executor: `processes` or `inline`.
+        overwrite: replace a different run in `output`.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        VisiftError: with one sentence: what, where, what to do.
+    """
+    if isinstance(pool, Pool):
+        files = tuple(str(file.reader.path) for file in pool.files)
+    else:
+        files = tuple(map(str, [pool] if isinstance(pool, str | Path) else pool))
+    config = RunConfig(
+        pool=PoolConfig(
+            files,
+            str(image_folder) if image_folder is not None else None,
+            task_field,
+            source_field,
+            hash_images,
+        ),
+        method=method,
+        settings=dict(settings or {}),
+        model=ModelRef.parse(model) if isinstance(model, str) else model,
+        budget=None if budget is None else str(budget),
+        seed=seed,
+        max_unusable=max_unusable,
+        signals=tuple(map(str, signals)),
+        export=tuple(export),
+        nested=nested,
+        engine=EngineConfig(None if cache is None else str(cache), str(workers), executor),
+    )
+    given = pool if isinstance(pool, Pool) else None
+    return execute(config, Path(output), overwrite=overwrite, pool=given)
+
+
+def execute(
+    config: RunConfig,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    pool: Pool | None = None,
+    say: Say = _say_nothing,
+    progress: Progress | None = None,
+) -> Run:
+    """Carry out a run as configured; the same output and configuration continue where it stopped.
+
+    Args:
+        config: the run.
+        output: the run directory.
+        overwrite: replace a different run there.
+        pool: the configured pool, if it is open already.
+        say: called with (label, text) for every line a person would want to read.
+        progress: told how measuring goes on.
+    """
+    started = time.monotonic()
+    method = build(config.method, config.settings, seed=config.seed, model=config.model)
+    budget = None if config.budget is None else Budget.parse(config.budget)
+    if budget is None and method.needs_budget:
+        raise InputError(f"{config.method} needs a budget.", fix="For example: --budget 15%")
+    imported = Imported(tuple(SignalFile.open(path) for path in config.signals))
+    pool = open_pool(config.pool) if pool is None else pool
+    _say_pool(say, pool)
+    faults = pool_faults(pool)
+    found = Quarantine.of(faults)
+    allowed = share(config.max_unusable)
+    found.check(pool, allowed, "Nothing was measured yet.")
+    if budget is not None:
+        budget.limit(len(pool.rows("candidate")), len(pool.images))
+    folder = RunFolder.begin(output, config, overwrite)
+    lab = _lab(config, pool, imported, progress or Silent())
+    inputs = method.measure(pool, lab, budget)
+    lab.resolve()
+    found = Quarantine.of(faults, lab.failures())
+    found.check(pool, allowed, "What is measured is kept.")
+    if found.reasons:
+        say("Set aside", f"{len(found.reasons):,} records ({found.summary()})")
+    choice = method.choose(pool, inputs, budget)
+    selection = Selection.of(pool, choice, found.reasons)
+    seconds = time.monotonic() - started
+    run = _run_of(folder.path, config, pool, method, selection, found, seconds)
+    folder.write(run, lab.ledger, lab.identities())
+    return run
+
+
+def open_pool(config: PoolConfig) -> Pool:
+    """Open the pool a run names."""
+    return Pool.open(
+        config.files,
+        image_folder=config.image_folder,
+        task_field=config.task_field,
+        source_field=config.source_field,
+        hash_images=config.hash_images,
+    )
+
+
+def _lab(config: RunConfig, pool: Pool, imported: Imported, progress: Progress) -> LocalLab:
+    devices, executor = staffing(config.engine, config.model)
+    return LocalLab(pool, cache_folder(config.engine, pool), devices, executor, imported, progress)
+
+
+def cache_folder(config: EngineConfig, pool: Pool) -> Path:
+    """Return where measured values are kept: as configured, else one folder an image root.
+
+    Images are known by path and size, which two unrelated pools may share, so that the default is
+    never shared between image roots.
+    """
+    import os
+    from hashlib import blake2b
+
+    if config.cache is not None:
+        return Path(config.cache)
+    base = os.environ.get("VISIFT_CACHE") or str(Path.home() / ".cache" / "visift")
+    roots = "\x1e".join(str(Path(root.path).resolve()) for root in pool.roots)
+    name = Path(pool.roots[0].path).resolve().stem
+    return Path(base) / f"{name}-{blake2b(roots.encode(), digest_size=6).hexdigest()}"
+
+
+def _run_of(
+    folder: Path,
+    config: RunConfig,
+    pool: Pool,
+    method: Method,
+    selection: Selection,
+    found: Quarantine,
+    seconds: float,
+) -> Run:
+    """Put a run together; its two random arms follow from pool, selection and seed."""
+    rows = selection.rows_in(pool)
+    usable = pool.rows("candidate")
+    usable = usable[~np.isin(usable, list(found.reasons))]
+    return Run(
+        folder=folder,
+        config=config,
+        pool=pool,
+        selection=selection,
+        rows=rows,
+        quarantine=found,
+        control=matched_control(pool, rows, usable, config.seed),
+        random=proportional_random(pool, len(rows), usable, config.seed),
+        settings=settings(method, config.settings),
+        seconds=seconds,
+    )
+
+
+def _say_pool(say: Say, pool: Pool) -> None:
+    text = int(pool.text_only.sum())
+    sources = pool.groups("source").labels
+    names = " + ".join(file.name for file in pool.files)
+    labels = f"{len(sources)} sources" if sources else "no source labels"
+    say("Pool", f"{names} · {len(pool):,} records · {text:,} text-only · {labels}")
+    images = pool.images
+    missing = len(images.reasons)
+    lost = f" · {missing:,} references not found" if missing else " · all found"
+    say("Images", f"{len(images.flat):,} references, {len(images):,} images{lost}")
+
+
+def reopen(
+    folder: Path,
+    *,
+    files: tuple[str, ...] = (),
+    image_folder: str | None = None,
+    nested: bool = False,
+) -> Run:
+    """Open a finished run and its pool again, without choosing anew.
+
+    Args:
+        folder: the run directory.
+        files: the pool, if it is not where the run found it.
+        image_folder: its images, likewise.
+        nested: export in rank order.
+
+    Raises:
+        InputError: the folder holds no finished run.
+        PoolError: the pool is not there, or has changed.
+    """
+    config = RunConfig.from_yaml(folder / "run.yaml")
+    named = config.pool
+    named = replace(
+        named, files=files or named.files, image_folder=image_folder or named.image_folder
+    )
+    config = replace(config, pool=named, nested=nested or config.nested)
+    pool = open_pool(named)
+    selection = Selection.load(folder)
+    found = Quarantine.load(folder, pool)
+    method = build(config.method, config.settings, seed=config.seed, model=config.model)
+    return _run_of(folder, config, pool, method, selection, found, 0.0)

@@ -1,0 +1,142 @@
+"""The run directory: what is written, where, and when it may be written over.
+
+`run.yaml` comes first, `manifest.json` last: a folder with a manifest is a finished run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from visift.config import RunConfig
+from visift.engine.lab import Entry
+from visift.engine.store import disk_errors
+from visift.errors import InputError
+from visift.report.card import dataset_card
+from visift.selection import describe_rows
+
+if TYPE_CHECKING:
+    from visift.run import Run
+
+_PACKAGES = ("visift", "numpy", "pyarrow", "scikit-learn", "pillow")
+_MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "torchvision")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A folder that holds one run."""
+
+    path: Path
+
+    @classmethod
+    def begin(cls, path: Path, config: RunConfig, overwrite: bool) -> RunFolder:
+        """Claim a folder for a run.
+
+        Raises:
+            InputError: it holds another run, or files that are no run.
+        """
+        note = path / "run.yaml"
+        if note.exists() and not overwrite:
+            before = RunConfig.from_yaml(note).result()
+            changed = [name for name, value in config.result().items() if before[name] != value]
+            if changed:
+                raise InputError(
+                    f"holds another run (different: {', '.join(changed)}).",
+                    where=str(path),
+                    fix="Choose another --output, or replace it: --overwrite",
+                )
+        elif path.exists() and not note.exists() and (path.is_file() or any(path.iterdir())):
+            raise InputError(
+                "is not empty and holds no run.", where=str(path), fix="Choose another --output."
+            )
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "manifest.json").unlink(missing_ok=True)
+            note.write_text(config.to_yaml(), encoding="utf-8")
+        return cls(path)
+
+    def write(
+        self, run: Run, ledger: Sequence[Entry], identities: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Write everything a finished run holds.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        with disk_errors(self.path):
+            run.selection.save(self.path)
+            control = describe_rows(run.pool, run.control)
+            rank = np.arange(1, len(run.control) + 1)
+            pq.write_table(control.append_column("rank", [rank]), self.path / "control.parquet")
+            pq.write_table(run.quarantine.table(run.pool), self.path / "quarantine.parquet")
+            for trainer in run.config.export:
+                run.export(trainer, self.path / "export" / trainer)
+            (self.path / "README.md").write_text(dataset_card(run), encoding="utf-8")
+            manifest = _manifest(run, ledger, identities)
+            text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
+            (self.path / "manifest.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _manifest(
+    run: Run, ledger: Sequence[Entry], identities: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    facts = run.selection.facts
+    return {
+        "versions": _versions(bool(identities)),
+        "pool": [_fingerprint(file.reader.path) for file in run.pool.files],
+        "method": run.config.method,
+        "settings": [dataclasses.asdict(setting) for setting in run.settings],
+        "model": dataclasses.asdict(run.config.model) if run.config.model else None,
+        "warning": toy_warning(run.config),
+        "signals": list(identities),
+        "seed": run.config.seed,
+        "budget": run.config.budget,
+        "counts": {
+            "records": len(run.pool),
+            "set aside": len(run.quarantine.reasons),
+            "usable": int(facts["usable"]),
+            "selected": len(run.selection),
+            "selected text-only": int(run.pool.text_only[run.rows].sum()),
+            "selected images": len(run.pool.images.of_rows(run.rows)),
+        },
+        "facts": facts,
+        "cost": {
+            "ledger": [dataclasses.asdict(entry) for entry in ledger],
+            "seconds": round(run.seconds, 3),
+        },
+    }
+
+
+def toy_warning(config: RunConfig) -> str | None:
+    """Return what must be said wherever the bundled model was used."""
+    if config.model is not None and config.model.is_toy:
+        return "toy model: the ranking means nothing outside a demo"
+    return None
+
+
+def _versions(models: bool) -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in (*_PACKAGES, *(_MODEL_PACKAGES if models else ())):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    digest = blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return {"file": path.name, "bytes": path.stat().st_size, "blake2b": digest.hexdigest()}

@@ -1,0 +1,206 @@
+"""The answer: which rows, in what order, with what score, for what reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from visift.budget import Budget
+from visift.errors import InputError, PoolError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from visift.pool.pool import Pool
+
+Rows = NDArray[np.int64]
+
+#: Statuses of a record in `scores.parquet`; further words come from methods.
+SELECTED = "selected"
+NOT_SELECTED = "not selected"
+SET_ASIDE = "set aside"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a method decided, in the pool's row numbers; `Selection.of` makes it readable.
+
+    Attributes:
+        rows: (n,) chosen rows in rank order.
+        reasons: (n,) one sentence a row.
+        score: (N,) the method's raw value of every row, NaN where it has none.
+        group: (N,) the group each row competed in, or None.
+        status: (N,) what became of rows that could not be chosen, None for all others.
+        tied: (n,) whether the tie key decided that a row is in.
+        facts: what a report needs besides: direction of the score, margin at the cut, notices.
+    """
+
+    rows: Rows
+    reasons: Sequence[str]
+    score: NDArray[np.float64]
+    group: Sequence[str | None]
+    status: Sequence[str | None]
+    tied: NDArray[np.bool_]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A ranked subset of a pool.
+
+    Attributes:
+        table: one row a chosen record: uid, content_hash, file, row, rank (from 1), score, reason,
+            source, task, group, quota, tied.
+        scores: one row a record of the pool: uid, content_hash, file, row, source, task, group,
+            score, status.
+        facts: see `Choice.facts`, and how many records were usable.
+    """
+
+    table: pa.Table = field(repr=False)
+    scores: pa.Table = field(repr=False)
+    facts: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, pool: Pool, choice: Choice, set_aside: Mapping[int, str]) -> Selection:
+        """Name the rows of a choice.
+
+        Args:
+            pool: what rows refer to.
+            choice: what a method decided.
+            set_aside: by row, why a record could not be used.
+        """
+        everything = describe_rows(pool, np.arange(len(pool)))
+        group = pa.array(list(choice.group), pa.string())
+        chosen = pa.array(choice.rows)
+        quota = _quota(group.take(chosen))
+        table = everything.take(chosen).append_column("group", group.take(chosen))
+        score = pa.array(choice.score, from_pandas=True)
+        columns = {
+            **{name: table[name] for name in ("uid", "content_hash", "file", "row")},
+            "rank": pa.array(np.arange(1, len(choice.rows) + 1)),
+            "score": score.take(chosen),
+            "reason": pa.array(list(choice.reasons), pa.string()),
+            **{name: table[name] for name in ("source", "task", "group")},
+            "quota": quota,
+            "tied": pa.array(choice.tied),
+        }
+        scores = everything.append_column("group", group).append_column("score", score)
+        scores = scores.append_column("status", _status(choice, set_aside))
+        return cls(pa.table(columns), scores, dict(choice.facts))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __repr__(self) -> str:
+        return f"Selection({len(self):,} of {self.scores.num_rows:,} records)"
+
+    def _repr_html_(self) -> str:
+        head = self.table.slice(0, 10).drop_columns(["content_hash", "file", "row"])
+        frame = head.to_pandas()
+        return f"<p>{self!r}</p>{frame.to_html(index=False, escape=True)}"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the chosen records as a pandas data frame, in rank order."""
+        return self.table.to_pandas()
+
+    def top(self, budget: str | int) -> Selection:
+        """Return the selection a smaller budget would have given.
+
+        Raises:
+            InputError: the method does not promise nested budgets, or the budget counts images.
+            InfeasibleBudget: more than was selected.
+        """
+        if not self.facts.get("nested", False):
+            raise InputError(
+                "this method's smaller budgets are not prefixes of larger ones.",
+                fix="Run it again with the smaller budget.",
+            )
+        wanted = Budget.parse(budget)
+        if wanted.unit == "images":
+            raise InputError(
+                "top() takes rows or a share.", fix="Select again for an image budget."
+            )
+        limit = wanted.limit(int(self.facts["usable"]), 0)
+        if limit > len(self):
+            raise InputError(
+                f"{wanted.text} is {limit:,} records, more than the {len(self):,} selected."
+            )
+        return Selection(self.table.slice(0, limit), self.scores, self.facts)
+
+    def rows_in(self, pool: Pool) -> Rows:
+        """Return the pool rows of the selection, in rank order, checked by content hash.
+
+        Raises:
+            PoolError: the pool is not the one the selection was made from.
+        """
+        hashes = pool.content_hashes()
+        row_of = {uid: row for row, uid in enumerate(pool.uids(np.arange(len(pool))))}
+        rows = [row_of.get(uid, -1) for uid in self.table["uid"].to_pylist()]
+        wanted = self.table["content_hash"].to_pylist()
+        for row, uid, digest in zip(rows, self.table["uid"].to_pylist(), wanted, strict=True):
+            if row < 0 or hashes[row].hex() != digest:
+                raise PoolError(
+                    "is not the record that was selected: the pool has changed.",
+                    where=uid,
+                    fix="Name the pool the selection was made from.",
+                )
+        return np.array(rows, np.int64)
+
+    def save(self, folder: Path) -> None:
+        """Write `selection.parquet` and `scores.parquet` into a folder."""
+        note = {b"visift": json.dumps(dict(self.facts), sort_keys=True).encode()}
+        pq.write_table(self.table.replace_schema_metadata(note), folder / "selection.parquet")
+        pq.write_table(self.scores, folder / "scores.parquet")
+
+    @classmethod
+    def load(cls, folder: Path) -> Selection:
+        """Read what `save` wrote; raises `InputError` if the folder holds no selection."""
+        try:
+            table = pq.read_table(folder / "selection.parquet")
+            scores = pq.read_table(folder / "scores.parquet")
+        except OSError:
+            raise InputError(
+                "holds no selection.", where=str(folder), fix="Name the folder of a finished run."
+            ) from None
+        return cls(table, scores, json.loads(table.schema.metadata[b"visift"]))
+
+
+def describe_rows(pool: Pool, rows: Rows) -> pa.Table:
+    """Return where rows stand and what they are labelled: uid, content_hash, file, row, source, task."""
+    files, places = pool.place_columns(rows)
+    hashes = pool.content_hashes()
+    labels = pool.index.select(["source", "task"]).take(pa.array(rows))
+    return pa.table(
+        {
+            "uid": [f"{file}#{place}" for file, place in zip(files, places, strict=True)],
+            "content_hash": [hashes[row].hex() for row in rows],
+            "file": pa.array(files, pa.string()),
+            "row": pa.array(places),
+            "source": labels["source"],
+            "task": labels["task"],
+        }
+    )
+
+
+def _quota(groups: pa.Array) -> pa.Array:
+    """Return, for each chosen row, how many rows its group got."""
+    encoded = groups.dictionary_encode()
+    codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
+    return pa.array(np.bincount(codes)[codes] if len(codes) else np.empty(0, np.int64))
+
+
+def _status(choice: Choice, set_aside: Mapping[int, str]) -> pa.Array:
+    words = [NOT_SELECTED if status is None else status for status in choice.status]
+    for row, reason in set_aside.items():
+        words[row] = f"{SET_ASIDE}: {reason}"
+    for row in choice.rows:
+        words[row] = SELECTED
+    return pa.array(words, pa.string())

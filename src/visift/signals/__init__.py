@@ -1,0 +1,1 @@
+"""What can be measured per record or per image."""

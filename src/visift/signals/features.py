@@ -1,0 +1,85 @@
+"""The MLLM's own visual features: what an early block receives, averaged over image tokens.
+
+Used by PRISM (arXiv 2502.12119). The image stands first in a fixed prompt without a question, so
+a value depends on the image and the model's system prompt alone [ours].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visift.models.ref import ModelRef
+from visift.signals.batching import measure_in_batches
+from visift.signals.signal import Column, ImageItem, Measure, Unit, Values
+
+Pooling = Literal["mean", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class VisualFeatures:
+    """F_i: hidden states of the visual tokens of image i at the input of a block, pooled.
+
+    Attributes:
+        model: which model.
+        layer: 0 is the input of the language model, L what its final norm receives; the forward
+            pass stops there.
+        pool: `mean` over the image tokens, or the `last` of them.
+        batch_size: images a forward pass; a field because another one may change last bits.
+    """
+
+    version: ClassVar[int] = 1
+    unit: ClassVar[Unit] = "image"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("visual_feature", "float16", (None,), scaled=True),
+    )
+
+    model: ModelRef | None
+    layer: int = 2
+    pool: Pooling = "mean"
+    batch_size: int = 16
+
+    def open(self, device: str) -> Measure:
+        """Load the model and return what measures a list of images; see `signal.Signal`."""
+        from visift.models.vlm import VLM
+
+        assert self.model is not None, "identity() asks for it before"
+        vlm = VLM.load(self.model, device)
+        vlm.receiver(self.layer)
+
+        def load(item: ImageItem) -> Image.Image:
+            return item.load()
+
+        def compute(images: list[Image.Image]) -> dict[str, NDArray[Any]]:
+            return {"visual_feature": visual_features(vlm, images, self.layer, self.pool)}
+
+        def measure(items: Sequence[ImageItem]) -> Values:
+            return measure_in_batches(
+                items, load, compute, self.columns, vlm.width, self.batch_size
+            )
+
+        return measure
+
+
+def visual_features(
+    vlm: Any, images: Sequence[Image.Image], layer: int, pool: Pooling
+) -> NDArray[np.float32]:
+    """Return F, (n, d) float32, for n images.
+
+    Args:
+        vlm: a `models.vlm.VLM`.
+        images: RGB images.
+        layer: index of the block whose input is read.
+        pool: `mean` over image tokens, or the `last` one.
+    """
+    inputs = vlm.image_inputs(images)
+    mask = vlm.image_positions(inputs)
+    states = vlm.hidden_states(inputs, layer).float().cpu()
+    chosen = [states[i][mask[i]] for i in range(len(images))]
+    pooled = [tokens.mean(dim=0) if pool == "mean" else tokens[-1] for tokens in chosen]
+    return np.stack([token.numpy() for token in pooled])

@@ -1,0 +1,132 @@
+"""What a signal is: something measured per record or per image, and its identity.
+
+A signal is a frozen dataclass. All its fields, its class and its `version` are its identity, so
+two requests that could differ in one value never share a stored one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visift.errors import InputError
+from visift.pool.record import Record
+
+Unit = Literal["record", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One stored value of a signal.
+
+    Attributes:
+        name: the column's name in stored parts and in `--signals` files.
+        dtype: a numpy dtype name.
+        shape: of one item's value; None where only the opened model knows the width.
+        scaled: floats that may exceed the range of `dtype` are stored with a float32 scale an item.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...] = ()
+    scaled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageItem:
+    """One image to measure; `load` decodes it and raises `ImageError` if it cannot."""
+
+    path: str
+    load: Callable[[], Image.Image]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordItem:
+    """One record to measure, its images not yet decoded."""
+
+    record: Record
+    images: tuple[ImageItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What measuring some items gave.
+
+    Attributes:
+        columns: by column name, (n, *shape) arrays; rows of failed items hold zeros.
+        reasons: (n,) None where fine, else why the item has no value.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    reasons: Sequence[str | None]
+
+
+Measure = Callable[[Sequence[Any]], Values]
+
+
+@runtime_checkable
+class Signal(Protocol):
+    """A measurable quantity; see the module's text for what makes its identity."""
+
+    version: ClassVar[int]
+    unit: ClassVar[Unit]
+    columns: ClassVar[tuple[Column, ...]]
+
+    def open(self, device: str) -> Measure:
+        """Load what measuring needs, once a worker, onto `device` (`cpu`, `cuda:0`, `mps`)."""
+        ...
+
+
+def identity(signal: Signal) -> dict[str, Any]:
+    """Return everything that decides a signal's values, as plain JSON data.
+
+    Raises:
+        InputError: its model was not named.
+
+    Fields that have an `identity()` of their own (a `ModelRef`) are asked for it: names of models
+    do not count, digests of their weights do.
+    """
+    kind = type(signal)
+    if getattr(signal, "model", signal) is None:
+        columns = ", ".join(column.name for column in kind.columns)
+        raise InputError(
+            "this method needs a model.",
+            fix=f"Name one with --model, or hand in {columns} with --signals FILE.",
+        )
+    return {
+        "signal": f"{kind.__module__}.{kind.__qualname__}",
+        "version": kind.version,
+        "columns": [dataclasses.asdict(column) for column in kind.columns],
+        **{
+            field.name: _plain(getattr(signal, field.name))
+            for field in dataclasses.fields(signal)  # type: ignore[arg-type]
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "identity"):
+        return value.identity()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return value
+
+
+def failed(columns: Sequence[Column], width: int, reasons: Sequence[str]) -> Values:
+    """Return values for items that all failed: zeros, and a reason each."""
+    shapes = [tuple(width if side is None else side for side in c.shape) for c in columns]
+    return Values(
+        {
+            column.name: np.zeros((len(reasons), *shape), column.dtype)
+            for column, shape in zip(columns, shapes, strict=True)
+        },
+        list(reasons),
+    )

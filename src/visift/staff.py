@@ -1,0 +1,68 @@
+"""Who measures: devices and workers for a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from visift.config import EngineConfig
+from visift.engine.executor import Executor, Inline
+from visift.errors import InputError
+from visift.models.ref import ModelRef
+
+Devices = Callable[[], Sequence[str]]
+Staff = Callable[[int], Executor]
+
+EXECUTORS = ("processes", "inline")
+#: A loaded model needs about this many times the size of its files.
+_MEMORY_FACTOR = 2.0
+
+
+def staffing(config: EngineConfig, model: ModelRef | None) -> tuple[Devices, Staff]:
+    """Return what gives the devices, and what gives an executor for a number of blocks.
+
+    Both are called only when something must be measured.
+
+    Raises:
+        InputError: an unknown executor or number of workers.
+    """
+    if config.executor not in EXECUTORS:
+        raise InputError(
+            f'unknown executor "{config.executor}".', fix=f"One of: {', '.join(EXECUTORS)}."
+        )
+    wanted = None if config.workers == "auto" else _count(config.workers)
+
+    def devices() -> Sequence[str]:
+        from visift.models.devices import available
+
+        return available(model.device if model else "auto")
+
+    def executor(blocks: int) -> Executor:
+        workers = min(wanted or _automatic(devices(), model), blocks)
+        if config.executor == "inline" or workers == 1:
+            return Inline()
+        from visift.engine.processes import Processes
+
+        return Processes(workers)
+
+    return devices, executor
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f'"{text}" is not a number of workers.', fix="For example: --workers 4")
+    return int(text)
+
+
+def _automatic(devices: Sequence[str], model: ModelRef | None) -> int:
+    """One worker a GPU; on the CPU one a core, as long as the models fit into free memory."""
+    if devices[0] != "cpu":
+        return len(devices)
+    from visift.models.devices import cpu_count
+
+    cores = cpu_count()
+    if model is None or not hasattr(os, "sysconf"):
+        return cores
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    size = sum(path.stat().st_size for path in model.folder().iterdir() if path.is_file())
+    return max(1, min(cores, int(free / (_MEMORY_FACTOR * max(size, 1)))))

@@ -1,0 +1,103 @@
+"""Records that cannot be used: kept with a reason, counted, and too many of them stop a run."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from visift.errors import TooManyUnusable
+from visift.pool.pool import Pool
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Rows set aside and why.
+
+    Attributes:
+        reasons: by pool row, ascending.
+    """
+
+    reasons: Mapping[int, str]
+
+    @classmethod
+    def of(cls, *found: Mapping[int, str]) -> Quarantine:
+        """Merge several findings; the first reason of a row stays."""
+        merged: dict[int, str] = {}
+        for reasons in found:
+            for row, reason in reasons.items():
+                merged.setdefault(row, reason)
+        return cls(dict(sorted(merged.items())))
+
+    def kinds(self) -> Counter[str]:
+        """Count rows by kind of reason: what stands before the first colon."""
+        return Counter(reason.partition(":")[0] for reason in self.reasons.values())
+
+    def summary(self) -> str:
+        """Return the counts in one line: `61 missing image, 2 unknown speaker`."""
+        return ", ".join(f"{count:,} {kind}" for kind, count in self.kinds().most_common(_SHOWN))
+
+    @classmethod
+    def load(cls, folder: Path, pool: Pool) -> Quarantine:
+        """Read what a run set aside; rows are found by uid."""
+        table = pq.read_table(folder / "quarantine.parquet")
+        row_of = {uid: row for row, uid in enumerate(pool.uids(np.arange(len(pool))))}
+        pairs = zip(table["uid"].to_pylist(), table["reason"].to_pylist(), strict=True)
+        return cls({row_of[uid]: reason for uid, reason in pairs if uid in row_of})
+
+    def table(self, pool: Pool) -> pa.Table:
+        """Return uid, file, row (0-based in its file) and reason of every row set aside."""
+        rows = np.array(list(self.reasons), np.int64)
+        files, places = pool.place_columns(rows)
+        return pa.table(
+            {
+                "uid": pa.array(pool.uids(rows), pa.string()),
+                "file": pa.array(files, pa.string()),
+                "row": pa.array(places, pa.int64()),
+                "reason": pa.array(list(self.reasons.values()), pa.string()),
+            }
+        )
+
+    def check(self, pool: Pool, allowed: Fraction, after: str) -> None:
+        """Stop where more than the allowed share of all records is set aside.
+
+        Args:
+            pool: the pool.
+            allowed: share of its records.
+            after: last sentence of the error: what was done so far.
+
+        Raises:
+            TooManyUnusable: names the counts by source, the first record, and the flag.
+        """
+        count, total = len(self.reasons), len(pool)
+        if count <= allowed * total:
+            return
+        first, reason = next(iter(self.reasons.items()))
+        percent = min(100, math.ceil(Fraction(count * 1000, total)) / 10)
+        raise TooManyUnusable(
+            f"{count:,} of {total:,} records cannot be used: {self._by_source(pool)} "
+            f"(first: {pool.uids(np.array([first]))[0]}, {reason}).",
+            fix=f"Mend them, or go on without: --max-unusable {percent:g}%. {after}",
+        )
+
+    def _by_source(self, pool: Pool) -> str:
+        sources = pool.index["source"].take(pa.array(list(self.reasons))).to_pylist()
+        kinds = (reason.partition(":")[0] for reason in self.reasons.values())
+        counts = Counter((s or "no source", k) for s, k in zip(sources, kinds, strict=True))
+        shown = [f"{n:,} {source} ({kind})" for (source, kind), n in counts.most_common(_SHOWN)]
+        more = len(counts) - len(shown)
+        return ", ".join(shown) + (f" and {more} more kinds" if more else "")
+
+
+def pool_faults(pool: Pool) -> dict[int, str]:
+    """Return the rows that a pool itself cannot offer, and why."""
+    return {row: reason for row, reason in enumerate(pool.faults) if reason is not None}
