@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,22 @@ class ModelRef:
         return _download(self.name, self.revision)
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides this model's values: a digest of its files, and its dtype."""
+        """Return what decides this model's values.
+
+        A digest of its files, its dtype, and the library that scales images: where torchvision is
+        installed transformers uses it, and values differ by more than rounding.
+        """
+        return {
+            "digest": digest(self.folder()),
+            "dtype": self.resolved_dtype(),
+            "images": "torchvision" if find_spec("torchvision") else "pillow",
+        }
+
+    def resolved_dtype(self) -> str:
+        """Return the dtype with `auto` settled for this machine."""
         from visift.models.devices import default_dtype
 
-        dtype = default_dtype(self.device) if self.dtype == "auto" else self.dtype
-        return {"digest": digest(self.folder()), "dtype": dtype}
+        return default_dtype(self.device) if self.dtype == "auto" else self.dtype
 
 
 def _download(name: str, revision: str | None) -> Path:
@@ -117,7 +129,7 @@ def _file_digest(path: Path) -> str:
     blob = path.resolve().name
     if path.is_symlink() and _SHA256.fullmatch(blob):
         return blob
-    content = blake2b(digest_size=16)
+    content = sha256()
     with path.open("rb") as file:
         while block := file.read(_READ_BYTES):
             content.update(block)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,9 @@ from torch import Tensor, nn
 from visift.errors import ModelError
 from visift.models.ref import ModelRef
 
+# What architectures call the list of their blocks, and the norm after the last of them.
+_BLOCKS = ("layers", "blocks", "h")
+_FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "embedding_norm")
 _MAX_MISSING_OPS = 8
 
 
@@ -45,48 +47,46 @@ class VLM:
 
     @classmethod
     def load(cls, ref: ModelRef, device: str) -> VLM:
-        """Load a model onto a device.
+        """Load a model onto a device and see that it takes an image.
 
         Raises:
-            ModelError: the folder holds no image-text model that transformers can load.
+            ModelError: the folder holds no image-text model that transformers can load, some of
+                its weights are missing, or its template drops images.
         """
-        _quiet_libraries()
-        _tolerate_torchvision_without_ops()
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-
-        folder = ref.folder()
-        options: dict[str, Any] = {"trust_remote_code": ref.trust_remote_code}
-        try:
-            processor = AutoProcessor.from_pretrained(folder, **options)
-            model = AutoModelForImageTextToText.from_pretrained(
-                folder, dtype=getattr(torch, ref.identity()["dtype"]), **options
-            )
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ModelError(
-                f"cannot be loaded as an image-text model ({type(error).__name__}: {reason}).",
-                where=ref.name,
-                fix="It needs a config.json, weights and a processor in transformers' format.",
-            ) from error
+        model, processor = _from_pretrained(ref)
         _set_padding(ref.name, processor)
-        return cls(ref.name, model.to(device).eval(), processor)
+        vlm = cls(ref.name, model.to(device).eval(), processor)
+        vlm._must_take_an_image()
+        return vlm
+
+    def _must_take_an_image(self) -> None:
+        """Find out before the first item whether prompts come with image tokens at all."""
+        try:
+            inputs = self.image_inputs([Image.new("RGB", (64, 64), "gray")])
+        except Exception as error:
+            raise ModelError(
+                f"its processor refuses a prompt with one image ({type(error).__name__}: {error}).",
+                where=self.name,
+                fix="See that its chat template writes an image token for every image.",
+            ) from error
+        self.image_positions(inputs)
 
     # --- the decoder ---------------------------------------------------------------------------
 
     @property
     def decoder(self) -> nn.Module:
         """The language model inside: blocks and final norm."""
-        decoder: nn.Module = self.model.get_decoder()
-        return decoder
+        found: nn.Module = self.model.get_decoder()
+        # Llama 4 answers with a language model that still has its head on.
+        return found if _find(found, _BLOCKS) else getattr(found, "model", found)
 
     @property
     def blocks(self) -> nn.ModuleList:
         """The decoder's L blocks."""
-        for name in ("layers", "blocks", "h"):
-            found = getattr(self.decoder, name, None)
-            if isinstance(found, nn.ModuleList):
-                return found
-        raise ModelError("its decoder blocks were not found.", where=self.name)
+        found = _find(self.decoder, _BLOCKS)
+        if not isinstance(found, nn.ModuleList):
+            raise ModelError("its decoder blocks were not found.", where=self.name)
+        return found
 
     @property
     def width(self) -> int:
@@ -108,22 +108,21 @@ class VLM:
             )
         if layer < count:
             return self.blocks[layer]
-        for name in ("norm", "final_layernorm", "ln_f", "final_layer_norm"):
-            found = getattr(self.decoder, name, None)
-            if isinstance(found, nn.Module):
-                return found
-        raise ModelError("its final norm was not found.", where=self.name)
+        norm = _find(self.decoder, _FINAL_NORMS)
+        if norm is None:
+            raise ModelError("its final norm was not found.", where=self.name)
+        return norm
 
     # --- inputs --------------------------------------------------------------------------------
 
     @property
     def image_token(self) -> int:
         """Id that marks image positions in `input_ids`, which the processor has expanded."""
-        config = self.model.config
-        for name in ("image_token_id", "image_token_index"):
-            token = getattr(config, name, None)
-            if token is not None:
-                return int(token)
+        for owner in (self.model.config, self.processor):
+            for name in ("image_token_id", "image_token_index"):
+                token = getattr(owner, name, None)
+                if token is not None:
+                    return int(token)
         raise ModelError("its configuration names no image token.", where=self.name)
 
     def image_prompt(self) -> str:
@@ -131,13 +130,20 @@ class VLM:
         if self.processor.chat_template is None:
             return f"{self.processor.image_token}\n"
         message = [{"role": "user", "content": [{"type": "image"}]}]
-        return str(self.processor.apply_chat_template(message))
+        return str(self.processor.apply_chat_template(message, tokenize=False))
 
     def image_inputs(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
         """Return model inputs for n images, one a sequence, padded on the right, on the CPU."""
-        text = [self.image_prompt()] * len(images)
-        nested = [[image] for image in images]
-        inputs = self.processor(images=nested, text=text, padding=True, return_tensors="pt")
+        prompt = self.image_prompt()
+        options: dict[str, Any] = {"padding": True, "return_tensors": "pt"}
+        begin = self.processor.tokenizer.bos_token
+        if begin and prompt.startswith(begin):
+            # Written by the template: the tokenizer must not put it there once more.
+            options["add_special_tokens"] = False
+        with one_cpu_thread():
+            inputs = self.processor(
+                images=[[image] for image in images], text=[prompt] * len(images), **options
+            )
         return dict(inputs)
 
     # --- forward -------------------------------------------------------------------------------
@@ -174,11 +180,22 @@ class VLM:
         """Return (n, length) bool, True where a token stands for a part of an image.
 
         Raises:
-            ModelError: a sequence holds no image token (the template drops images).
+            ModelError: a sequence holds no image token (the template drops images), or one that
+                stands for no features: the decoder looks at images by cross-attention.
         """
+        if "cross_attention_mask" in inputs:
+            raise ModelError(
+                "looks at images by cross-attention, so no token stands for a part of one.",
+                where=self.name,
+                fix="Choose a model that reads images as tokens: LLaVA, Qwen-VL, SmolVLM, ...",
+            )
         mask = inputs["input_ids"] == self.image_token
         if not bool(mask.any(dim=1).all()):
-            raise ModelError("its template gave a prompt without image tokens.", where=self.name)
+            raise ModelError(
+                "its chat template gave a prompt without image tokens.",
+                where=self.name,
+                fix="See that it writes an image token for every image.",
+            )
         return mask
 
 
@@ -193,6 +210,47 @@ def one_cpu_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _find(module: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
+    parts = (getattr(module, name, None) for name in names)
+    return next((part for part in parts if isinstance(part, nn.Module)), None)
+
+
+def import_transformers() -> Any:
+    """Import transformers, quietly, and also beside a torchvision that lacks its operators."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    _tolerate_torchvision_without_ops()
+    transformers = importlib.import_module("transformers")
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+def _from_pretrained(ref: ModelRef) -> tuple[Any, Any]:
+    """Return a model, on the CPU, and its processor."""
+    transformers, folder = import_transformers(), ref.folder()
+    dtype: torch.dtype = getattr(torch, ref.resolved_dtype())
+    options: dict[str, Any] = {"trust_remote_code": ref.trust_remote_code}
+    try:
+        model, found = transformers.AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, **options
+        )
+        processor = transformers.AutoProcessor.from_pretrained(folder, **options)
+    except Exception as error:  # a folder of any content meets any part of transformers
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise ModelError(
+            f"cannot be loaded as an image-text model ({type(error).__name__}: {reason}).",
+            where=ref.name,
+            fix="It needs a config.json, weights and a processor in transformers' format.",
+        ) from error
+    if missing := sorted(found["missing_keys"]):
+        raise ModelError(
+            f"its files lack the weights of {len(missing)} tensors, {missing[0]} among them.",
+            where=ref.name,
+            fix="Random numbers would stand for them: download or save the model again.",
+        )
+    return model, processor
+
+
 def _set_padding(name: str, processor: Any) -> None:
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None:
@@ -200,13 +258,6 @@ def _set_padding(name: str, processor: Any) -> None:
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-
-
-def _quiet_libraries() -> None:
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    warnings.filterwarnings("ignore", module=r"(transformers|huggingface_hub|torch)\b.*")
 
 
 def _tolerate_torchvision_without_ops() -> None:

@@ -60,7 +60,9 @@ class ImageTable:
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         refs, ref_of = _distinct_refs(lists.flatten(), np.repeat(root_of_row, counts))
         found = [_locate(roots, ref, digest) for ref in refs]
-        keys = _settle_roots(refs, found, roots)
+        if len(roots) > 1 and not digest:
+            found = _settle_roots(refs, found, roots)
+        keys = [None if isinstance(entry, ImageError) else entry for entry in found]
         ids, order = _number(keys)
         flat = ids[ref_of] if len(ref_of) else np.empty(0, np.int64)
         lost = np.flatnonzero(flat == _NOT_FOUND)
@@ -134,19 +136,22 @@ def _locate(roots: Sequence[ImageRoot], ref: ImageRef, digest: bool) -> str | Im
 
 def _settle_roots(
     refs: list[ImageRef], found: list[str | ImageError], roots: Sequence[ImageRoot]
-) -> list[str | None]:
-    """Return the keys; where two image roots of a joined pool give one key, the bytes decide."""
-    keys = [None if isinstance(entry, ImageError) else entry for entry in found]
-    if len(roots) == 1:
-        return keys
-    per_root = {(key, ref.root) for key, ref in zip(keys, refs, strict=True) if key is not None}
+) -> list[str | ImageError]:
+    """Where two image roots of a joined pool give one key, let the bytes decide."""
+    per_root = {(key, ref.root) for key, ref in zip(found, refs, strict=True)}
     times = Counter(key for key, _ in per_root)
     return [
-        key
-        if key is None or times[key] == 1
-        else f"{key}\x1f{blake2b(roots[ref.root].read(ref.path), digest_size=16).hexdigest()}"
-        for key, ref in zip(keys, refs, strict=True)
+        key if isinstance(key, ImageError) or times[key] == 1 else _with_digest(roots, ref, key)
+        for key, ref in zip(found, refs, strict=True)
     ]
+
+
+def _with_digest(roots: Sequence[ImageRoot], ref: ImageRef, key: str) -> str | ImageError:
+    try:
+        data = roots[ref.root].read(ref.path)
+    except ImageError as error:
+        return ImageError(f"image {error.what}: {ref.path}")
+    return f"{key}\x1f{blake2b(data, digest_size=16).hexdigest()}"
 
 
 def _number(keys: list[str | None]) -> tuple[NDArray[np.int64], list[int]]:

@@ -6,11 +6,12 @@ travels to worker processes by pickling: files are mapped again there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -72,6 +73,8 @@ class Pool:
         roots: the image roots.
         index: one row a record, columns of `visift.pool.index.SCHEMA`.
         hash_images: identify images by their bytes instead of path and size.
+        limits: what decoding an image may cost.
+        opened: what `open` was called with, as plain values.
     """
 
     files: tuple[PoolFile, ...]
@@ -79,6 +82,7 @@ class Pool:
     index: pa.Table = field(repr=False)
     hash_images: bool = False
     limits: ImageLimits = field(default_factory=ImageLimits)
+    opened: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(
@@ -104,6 +108,7 @@ class Pool:
 
         Raises:
             PoolError: a file, folder or archive cannot be read.
+            InputError: no pool was named, or a field that no record has.
         """
         given = [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]
         if not given:
@@ -118,11 +123,19 @@ class Pool:
             for file in _pool_files(path):
                 reader = open_reader(file, task_field, source_field)
                 files.append(PoolFile(reader, prefix + file.relative_to(folder).as_posix(), root))
+        _must_mention(files, {"--task-field": task_field, "--source-field": source_field})
+        image_roots = tuple(ImageRoot.open(folder) for folder in roots)
         index = build_index([file.reader for file in files])
         if not len(index):
             raise PoolError("no records in it.", where=", ".join(map(str, given)))
-        opened = tuple(ImageRoot.open(folder) for folder in roots)
-        return cls(tuple(files), opened, index, hash_images)
+        said = {
+            "files": tuple(map(str, given)),
+            "image_folder": None if image_folder is None else str(image_folder),
+            "task_field": task_field,
+            "source_field": source_field,
+            "hash_images": hash_images,
+        }
+        return cls(tuple(files), image_roots, index, hash_images, opened=said)
 
     def __len__(self) -> int:
         return int(self.index.num_rows)
@@ -262,7 +275,7 @@ class Pool:
 def _pool_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    found = sorted(p for p in path.rglob("*") if _is_pool_file(p, path))
     if not found:
         raise PoolError(
             "no .json or .jsonl file in this folder.", where=str(path), fix="Name the pool file."
@@ -270,14 +283,26 @@ def _pool_files(path: Path) -> list[Path]:
     return found
 
 
+def _is_pool_file(path: Path, folder: Path) -> bool:
+    """Leave out what starts with a dot: checkpoints of editors, leftovers of macOS."""
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return not hidden and path.suffix.lower() in _SUFFIXES and path.is_file()
+
+
+def _must_mention(files: Sequence[PoolFile], fields: Mapping[str, str | None]) -> None:
+    """Raise `InputError` for a field named by the user that no record has."""
+    for flag, name in fields.items():
+        if name and not any(file.reader.mentions(name) for file in files):
+            raise InputError(f'no record has a field "{name}".', fix=f"Check {flag}.")
+
+
 def _pool_names(paths: Sequence[Path]) -> list[str]:
     """Return the uid prefix of each pool: none for a single one, `<name>:` in a joined pool."""
     if len(paths) == 1:
         return [""]
-    stems = [path.stem for path in paths]
-    seen: dict[str, int] = {}
-    names = []
-    for stem in stems:
-        seen[stem] = seen.get(stem, 0) + 1
-        names.append(f"{stem}:" if seen[stem] == 1 else f"{stem}-{seen[stem]}:")
+    names: list[str] = []
+    for path in paths:
+        stem = path.stem if path.stem.strip(".") else path.resolve().name
+        tries = itertools.chain([stem], (f"{stem}-{k}" for k in itertools.count(2)))
+        names.append(next(f"{name}:" for name in tries if f"{name}:" not in names))
     return names

@@ -1,28 +1,33 @@
-"""Measuring items in batches: decode ahead, and one bad item never takes others along."""
+"""Measuring items in batches: load ahead, and one bad item never takes others along."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.errors import ImageError, ModelError, StorageError
+from visift.errors import ImageError, ModelError, StorageError, VisiftError
 from visift.signals.signal import Column, Values
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+Reasons: TypeAlias = list[str | None]
 
-#: Batches decoded ahead of the model.
+#: Batches loaded ahead of the model.
 AHEAD = 2
+
+NOT_FINITE = "value is not finite"
+_LONGEST_REASON = 300
 
 
 def measure_in_batches(
     items: Sequence[Item],
     load: Callable[[Item], Loaded],
-    compute: Callable[[list[Loaded]], dict[str, NDArray[Any]]],
+    compute: Callable[[list[Loaded]], Arrays],
     columns: Sequence[Column],
     width: int,
     batch_size: int,
@@ -30,36 +35,45 @@ def measure_in_batches(
     """Measure items in batches formed in order, loading the next ones while one is computed.
 
     An item that cannot be loaded is left out of its batch. If a whole batch fails, its items are
-    computed one by one, so that only those at fault have no value.
+    computed one by one, so that only those at fault have no value. A value with a NaN or an
+    infinity in it is none.
 
     Args:
         items: n items.
-        load: decodes one item, in another thread; raises `ImageError` with the reason.
-        compute: gives the columns of a batch of loaded items, in order.
+        load: reads one item, in another thread; raises `ImageError` with the reason.
+        compute: gives all columns of a batch of b loaded items, each (b, *shape), in order.
         columns: of the signal.
         width: what None stands for in the shape of a column.
         batch_size: most items a batch holds.
 
     Returns:
         The values of all items, zeros and a reason where there is none.
+
+    Raises:
+        ModelError: from `compute`: it would fail for every item.
+        StorageError: likewise.
     """
-    reasons: list[str | None] = [None] * len(items)
-    out = {
-        c.name: np.zeros((len(items), *(width if s is None else s for s in c.shape)), np.float32)
-        if c.scaled
-        else np.zeros((len(items), *(width if s is None else s for s in c.shape)), c.dtype)
-        for c in columns
-    }
+    out = {column.name: _zeros(column, width, len(items)) for column in columns}
+    reasons: Reasons = [None] * len(items)
     for start, loaded in _load_ahead(items, load, batch_size):
-        fine = [start + i for i, one in enumerate(loaded) if not isinstance(one, ImageError)]
-        for i, one in enumerate(loaded):
+        batch: dict[int, Loaded] = {}
+        for position, one in enumerate(loaded, start):
             if isinstance(one, ImageError):
-                reasons[start + i] = one.what
-        good = [one for one in loaded if not isinstance(one, ImageError)]
-        for positions, values in _compute(fine, good, compute, reasons):
-            for name, array in values.items():
-                out[name][positions] = array
+                reasons[position] = one.what
+            else:
+                batch[position] = one
+        for positions, arrays in _compute(batch, compute, reasons):
+            with np.errstate(over="ignore"):  # what exceeds a dtype is caught below
+                for name, array in arrays.items():
+                    out[name][positions] = array
+    _drop_not_finite(out, reasons)
     return Values(out, reasons)
+
+
+def _zeros(column: Column, width: int, count: int) -> NDArray[Any]:
+    """Return (count, *shape) zeros; float32 where the store chooses a scale for each item."""
+    shape = tuple(width if side is None else side for side in column.shape)
+    return np.zeros((count, *shape), np.float32 if column.scaled else column.dtype)
 
 
 def _load_ahead(
@@ -88,22 +102,37 @@ def _try(load: Callable[[Item], Loaded], item: Item) -> Loaded | ImageError:
 
 
 def _compute(
-    positions: list[int],
-    loaded: list[Loaded],
-    compute: Callable[[list[Loaded]], dict[str, NDArray[Any]]],
-    reasons: list[str | None],
-) -> Iterator[tuple[list[int], dict[str, NDArray[Any]]]]:
-    """Yield the values of a batch; after a failure, of its items one by one."""
-    if not loaded:
-        return
+    batch: dict[int, Loaded], compute: Callable[[list[Loaded]], Arrays], reasons: Reasons
+) -> list[tuple[list[int], Arrays]]:
+    """Return (positions, values) of a batch given by position; after a failure, of each item."""
+    if not batch:
+        return []
     try:
-        yield positions, compute(loaded)
-        return
+        return [(list(batch), compute(list(batch.values())))]
     except (ModelError, StorageError):
         raise
     except Exception as error:
-        if len(loaded) == 1:
-            reasons[positions[0]] = f"not measurable ({type(error).__name__}: {error})"[:300]
-            return
-    for position, one in zip(positions, loaded, strict=True):
-        yield from _compute([position], [one], compute, reasons)
+        if len(batch) == 1:
+            (position,) = batch
+            reasons[position] = _reason(error)
+            return []
+    # Outside of the handler, so that what the failed batch held is free again.
+    return [pair for at, one in batch.items() for pair in _compute({at: one}, compute, reasons)]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, VisiftError):
+        return error.what
+    return f"not measurable ({type(error).__name__}: {error})"[:_LONGEST_REASON]
+
+
+def _drop_not_finite(out: dict[str, NDArray[Any]], reasons: Reasons) -> None:
+    """Set items with a value that is not finite, in any column, to zero, with the reason."""
+    for array in list(out.values()):
+        if not np.issubdtype(array.dtype, np.floating):
+            continue
+        bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+        for position in np.flatnonzero(bad):
+            reasons[position] = NOT_FINITE
+            for other in out.values():
+                other[position] = 0

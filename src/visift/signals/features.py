@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from PIL import Image
 from visift.models.ref import ModelRef
 from visift.signals.batching import measure_in_batches
 from visift.signals.signal import Column, ImageItem, Measure, Unit, Values
+
+if TYPE_CHECKING:
+    from visift.models.vlm import VLM
 
 Pooling = Literal["mean", "last"]
 
@@ -52,34 +55,43 @@ class VisualFeatures:
         vlm = VLM.load(self.model, device)
         vlm.receiver(self.layer)
 
-        def load(item: ImageItem) -> Image.Image:
-            return item.load()
-
         def compute(images: list[Image.Image]) -> dict[str, NDArray[Any]]:
             return {"visual_feature": visual_features(vlm, images, self.layer, self.pool)}
 
         def measure(items: Sequence[ImageItem]) -> Values:
             return measure_in_batches(
-                items, load, compute, self.columns, vlm.width, self.batch_size
+                items, _load, compute, self.columns, vlm.width, self.batch_size
             )
 
         return measure
 
 
+def _load(item: ImageItem) -> Image.Image:
+    return item.load()
+
+
 def visual_features(
-    vlm: Any, images: Sequence[Image.Image], layer: int, pool: Pooling
+    vlm: VLM, images: Sequence[Image.Image], layer: int, pool: Pooling
 ) -> NDArray[np.float32]:
     """Return F, (n, d) float32, for n images.
 
     Args:
-        vlm: a `models.vlm.VLM`.
-        images: RGB images.
+        vlm: the model.
+        images: n RGB images of any sizes.
         layer: index of the block whose input is read.
         pool: `mean` over image tokens, or the `last` one.
+
+    Raises:
+        ModelError: the model has no such layer.
     """
+    from visift.models.vlm import one_cpu_thread
+
     inputs = vlm.image_inputs(images)
-    mask = vlm.image_positions(inputs)
-    states = vlm.hidden_states(inputs, layer).float().cpu()
-    chosen = [states[i][mask[i]] for i in range(len(images))]
-    pooled = [tokens.mean(dim=0) if pool == "mean" else tokens[-1] for tokens in chosen]
-    return np.stack([token.numpy() for token in pooled])
+    positions = vlm.image_positions(inputs)
+    states = vlm.hidden_states(inputs, layer)
+    features = np.empty((len(images), states.shape[-1]), np.float32)
+    with one_cpu_thread():
+        for feature, sequence, mask in zip(features, states, positions, strict=True):
+            tokens = sequence[mask.to(states.device)].float()
+            feature[:] = (tokens.mean(dim=0) if pool == "mean" else tokens[-1]).cpu().numpy()
+    return features

@@ -6,13 +6,15 @@ others. A signal whose columns are all there is not measured, and needs no model
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ from visift.signals.signal import Unit
 Key = Literal["row", "uid", "image"]
 KEYS: tuple[Key, ...] = ("row", "uid", "image")
 NO_VALUE = "no value in --signals"
+_BATCH_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,8 @@ class SignalFile:
         Raises:
             InputError: not a parquet file, or without exactly one key column.
         """
-        try:
+        with _readable(Path(path)):
             names = pq.read_schema(path).names
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(
-                f"not a readable parquet file ({error}).", where=str(path), fix="Check --signals."
-            ) from None
         keys = [key for key in KEYS if key in names]
         if len(keys) != 1:
             raise InputError(
@@ -86,7 +85,7 @@ class ImportedItems:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Imported values and the file rows that belong to each pool row (see `engine.measured.ByRow`)."""
+    """Imported values and the file rows of each pool row (see `engine.measured.ByRow`)."""
 
     values: ImportedItems
     starts: NDArray[np.int64]
@@ -108,77 +107,159 @@ class Imported:
             unit: under `image`, rows that show the same images share the value of the first.
 
         Raises:
-            InputError: a key beyond the pool, or values that are not numbers.
+            InputError: a key that is not in the pool or is there twice, or values that are not
+                numbers.
         """
         file = next((f for f in self.files if set(names) <= set(f.columns)), None)
         if file is None:
             return None
-        table = pq.read_table(file.path, columns=[file.key, *names])
-        columns = {name: _array(table[name], f"{file.path}, column {name}") for name in names}
-        fine = np.logical_and.reduce([_finite(table[n], columns[n]) for n in names])
-        keys = table[file.key].to_pylist()
+        with _readable(file.path):
+            source = pq.ParquetFile(file.path)
+            keys = _keys(file, source)
+            columns, fine = _columns(file, source, names)
         if file.key == "image":
-            starts, flat = _by_image(pool, keys)
+            starts, flat = _by_image(pool, file, keys)
         else:
             starts, flat = _by_row(pool, file, keys, unit)
         return Answer(ImportedItems(columns, fine), starts, flat)
 
 
-def _array(column: pa.ChunkedArray, where: str) -> NDArray[Any]:
-    """Return a column of numbers or of equally long lists of numbers; nulls become zeros."""
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0)
-    kind = array.type
-    if not (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    ):
-        return _numbers(array, where)
-    lengths = np.unique(array.drop_null().value_lengths().to_numpy())
-    if len(lengths) > 1:
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what pyarrow says of a damaged file into an `InputError`."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"lists of {lengths[0]} to {lengths[-1]} numbers.",
-            where=where,
-            fix="All lists of a column must have one length.",
-        )
-    width = int(lengths[0]) if len(lengths) else 0
-    held = _numbers(array.drop_null().flatten(), where).reshape(-1, width)
-    out = np.zeros((len(array), width), held.dtype)
-    out[np.asarray(array.is_valid())] = held
-    return out
+            f"not a readable parquet file ({reason}).", where=str(path), fix="Check --signals."
+        ) from None
 
 
-def _numbers(array: pa.Array, where: str) -> NDArray[Any]:
+# --- values ----------------------------------------------------------------------------------
+
+
+def _columns(
+    file: SignalFile, source: pq.ParquetFile, names: Sequence[str]
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
+    """Read columns batch by batch; returns them, and which rows hold a value in all of them."""
+    columns: dict[str, NDArray[Any]] = {}
+    fine = np.ones(source.metadata.num_rows, bool)
+    at = 0
+    for batch in source.iter_batches(_BATCH_ROWS, columns=list(names)):
+        here = slice(at, at + len(batch))
+        at += len(batch)
+        for name in names:
+            values, valid = _numbers(batch.column(name), f"{file.path}, column {name}")
+            fine[here] &= valid
+            if values.ndim > 1 and not valid.any():
+                continue
+            if name not in columns:
+                columns[name] = np.zeros((len(fine), *values.shape[1:]), values.dtype)
+            _same_width(file, name, columns[name], values)
+            columns[name][here] = values
+    return {name: columns.get(name, np.zeros((len(fine), 0))) for name in names}, fine
+
+
+def _numbers(array: pa.Array, where: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return numbers, or equally long lists of them as (n, d), and which rows are whole.
+
+    Raises:
+        InputError: something else.
+    """
+    valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False), bool)
+    if not _is_list(array.type):
+        values = _flat_numbers(array, where)
+        return values, valid & np.isfinite(values)
+    lists = array.drop_null()
+    lengths = np.unique(lists.value_lengths().to_numpy(zero_copy_only=False))
+    if len(lengths) > 1:
+        raise _ragged(where, int(lengths[0]), int(lengths[-1]))
+    inside = lists.flatten()
+    held = _flat_numbers(inside, where).reshape(len(lists), int(lengths[0]) if len(lengths) else 0)
+    there = np.asarray(inside.is_valid().to_numpy(zero_copy_only=False), bool)
+    whole = np.isfinite(held).all(axis=1) & there.reshape(held.shape).all(axis=1)
+    out = np.zeros((len(array), held.shape[1]), held.dtype)
+    out[valid] = held
+    valid[valid] = whole
+    return out, valid
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _flat_numbers(array: pa.Array, where: str) -> NDArray[Any]:
     kind = array.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
         raise InputError(f"holds {kind}, numbers were expected.", where=where)
     return np.asarray(array.fill_null(0).to_numpy(zero_copy_only=False))
 
 
-def _finite(column: pa.ChunkedArray, values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which rows are neither null nor contain NaN or infinity."""
-    finite = np.isfinite(values)
-    whole = finite if finite.ndim == 1 else finite.all(axis=1)
-    valid = np.asarray(column.is_valid().to_numpy(zero_copy_only=False), bool)
-    return np.asarray(valid & whole)
+def _same_width(file: SignalFile, name: str, so_far: NDArray[Any], now: NDArray[Any]) -> None:
+    if so_far.shape[1:] != now.shape[1:]:
+        widths = sorted((so_far.shape[1], now.shape[1]))
+        raise _ragged(f"{file.path}, column {name}", *widths)
+
+
+def _ragged(where: str, shortest: int, longest: int) -> InputError:
+    return InputError(
+        f"lists of {shortest} to {longest} numbers.",
+        where=where,
+        fix="All lists of a column must have one length.",
+    )
+
+
+# --- keys ------------------------------------------------------------------------------------
+
+
+def _keys(file: SignalFile, source: pq.ParquetFile) -> pa.Array:
+    """Read the key column: whole numbers for `row`, text for the others, each once.
+
+    Raises:
+        InputError: another type, an empty key, or one that occurs twice.
+    """
+    column = source.read([file.key])[file.key]
+    wanted = pa.int64() if file.key == "row" else pa.string()
+    fits = pa.types.is_integer if file.key == "row" else _is_text
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not fits(column.type):
+        kind = "whole numbers were" if file.key == "row" else "text was"
+        raise InputError(
+            f"column {file.key} holds {column.type}, {kind} expected.", where=str(file.path)
+        )
+    if column.null_count:
+        raise InputError(f"column {file.key} has empty cells.", where=str(file.path))
+    keys = column.cast(wanted).combine_chunks()
+    counts = pc.value_counts(keys)
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise InputError(
+            f"{file.key} {twice[0].as_py()!r} occurs more than once.", where=str(file.path)
+        )
+    return keys
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _by_row(
-    pool: Pool, file: SignalFile, keys: list[Any], unit: Unit
+    pool: Pool, file: SignalFile, keys: pa.Array, unit: Unit
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """One file row a pool row; under an image signal, that of the first row of the image group."""
-    all_rows = np.arange(len(pool))
-    row_of = dict(zip(pool.uids(all_rows), all_rows, strict=True)) if file.key == "uid" else None
+    if file.key == "row":
+        rows = keys.to_numpy()
+    else:
+        uids = pa.array(pool.uids(np.arange(len(pool))), pa.string())
+        rows = pc.index_in(keys, uids).fill_null(-1).to_numpy()
+    beyond = np.flatnonzero((rows < 0) | (rows >= len(pool)))
+    if len(beyond):
+        raise _not_there(pool, file, keys, int(beyond[0]))
     flat = np.full(len(pool), -1, np.int64)
-    for place, key in enumerate(keys):
-        row = key if row_of is None else row_of.get(key, -1)
-        if row is None or not 0 <= row < len(pool):
-            raise InputError(
-                f"{file.key} {key!r} is not in the pool of {len(pool):,} records.",
-                where=str(file.path),
-                fix="Rows are 0-based; uids look like pool.json#12.",
-            )
-        flat[row] = place
+    flat[rows] = np.arange(len(rows))
     if unit == "image":
         groups = pool.groups("image").of_row
         shown = groups >= 0
@@ -187,9 +268,25 @@ def _by_row(
     return np.arange(len(pool) + 1), flat
 
 
-def _by_image(pool: Pool, keys: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The file rows of a pool row's images, by path as the records write it."""
-    place_of = {path: place for place, path in enumerate(keys)}
+def _by_image(
+    pool: Pool, file: SignalFile, keys: pa.Array
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The file rows of a pool row's images, by path as some record of the pool writes it."""
+    written = pool.index["images"].combine_chunks().flatten()
+    unknown = np.flatnonzero(~pc.is_in(keys, written).to_numpy(zero_copy_only=False))
+    if len(unknown):
+        raise _not_there(pool, file, keys, int(unknown[0]))
     images = pool.images
-    by_id = np.array([place_of.get(ref.path, -1) for ref in images.refs] or [-1], np.int64)
-    return images.offsets, np.where(images.flat < 0, -1, by_id[images.flat])
+    place = pc.index_in(written, keys).fill_null(-1).to_numpy()
+    by_id = np.full(len(images) + 1, -1, np.int64)
+    by_id[images.flat[place >= 0]] = place[place >= 0]
+    by_id[-1] = -1  # where a reference that was not found points to
+    return images.offsets, by_id[images.flat]
+
+
+def _not_there(pool: Pool, file: SignalFile, keys: pa.Array, at: int) -> InputError:
+    return InputError(
+        f"{file.key} {keys[at].as_py()!r} is not in the pool of {len(pool):,} records.",
+        where=str(file.path),
+        fix="Rows are 0-based; uids look like pool.json#12; images are as records write them.",
+    )

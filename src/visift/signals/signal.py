@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -119,14 +118,3 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     return value
 
-
-def failed(columns: Sequence[Column], width: int, reasons: Sequence[str]) -> Values:
-    """Return values for items that all failed: zeros, and a reason each."""
-    shapes = [tuple(width if side is None else side for side in c.shape) for c in columns]
-    return Values(
-        {
-            column.name: np.zeros((len(reasons), *shape), column.dtype)
-            for column, shape in zip(columns, shapes, strict=True)
-        },
-        list(reasons),
-    )

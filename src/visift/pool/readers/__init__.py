@@ -35,6 +35,10 @@ class Reader(Protocol):
         """(R,) int64, bytes of each record."""
         ...
 
+    def mentions(self, name: str) -> bool:
+        """Return False only if no record has a field of this name."""
+        ...
+
     def raw(self, row: int) -> bytes:
         """Return the exact bytes of a record."""
         ...
@@ -49,6 +53,7 @@ def open_reader(path: Path, task_field: str | None, source_field: str | None) ->
 
     Raises:
         PoolError: the file does not exist, is malformed, or no reader knows its format.
+        InputError: a label field that holds the conversation itself.
     """
     from visift.pool.readers.llava import LlavaFile
 

@@ -8,11 +8,12 @@ Python object for anything inside a record; a record is parsed from its slice wh
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.errors import PoolError
+from visift.errors import InputError, PoolError
 from visift.pool.readers.parsed import Parsed, ParseFault
-from visift.pool.record import ROLES
+from visift.pool.readers.spans import find_records
+from visift.pool.record import ROLES, Role
 
 #: Label fields in the order they are looked for, when the user names none.
 TASK_FIELDS = ("task", "task_name")
 SOURCE_FIELDS = ("source", "data_source", "dataset")
 
-_BOM = b"\xef\xbb\xbf"
-_GAP = re.compile(rb"[ \t\r\n,]*")
-_BYTE = re.compile(r"\(byte (\d+)\)")
+_CONTENT = ("conversations", "image")
+#: What msgspec says of data that ends early, and of half a surrogate pair.
+_TRUNCATED = "Input data was truncated"
 
 
-class _Turn(msgspec.Struct):
+class _Turn(msgspec.Struct, gc=False):
     speaker: str = msgspec.field(name="from")
     value: str
 
@@ -70,13 +72,23 @@ class LlavaFile:
 
         Raises:
             PoolError: no such file, or JSON that is malformed as a whole (with the byte).
+            InputError: a label field that holds the conversation itself.
         """
+        for name in (task_field, source_field):
+            if name in _CONTENT:
+                raise InputError(f'"{name}" holds the conversation, it is no label.')
         view, stamp = _map_file(path)
-        offsets, lengths = _find_records(path, view)
+        offsets, lengths = find_records(path, view)
         tasks = (task_field,) if task_field else TASK_FIELDS
         sources = (source_field,) if source_field else SOURCE_FIELDS
         decoder = _decoder(tasks, sources)
         return cls(path, offsets, lengths, tasks, sources, view, stamp, decoder)
+
+    def mentions(self, name: str) -> bool:
+        """Return whether a field of this name may be in some record."""
+        mapped = self._map.obj
+        assert isinstance(mapped, mmap.mmap)
+        return mapped.find(json.dumps(name, ensure_ascii=False).encode()) >= 0
 
     def raw(self, row: int) -> bytes:
         """Return the exact bytes of record `row`."""
@@ -85,13 +97,19 @@ class LlavaFile:
 
     def parse(self, row: int) -> Parsed:
         """Return what record `row` says; raises `ParseFault` with the reason otherwise."""
-        start = int(self.offsets[row])
+        raw = self.raw(row)
         try:
-            said = self._decoder.decode(self._map[start : start + int(self.lengths[row])])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            if not raw.isascii():
+                raw.decode()  # msgspec does not look at the bytes of fields it skips, trainers do
+            said = self._decoder.decode(raw)
+        except UnicodeDecodeError as error:
+            raise ParseFault(f"not valid UTF-8 (at byte {error.start:,} of the record)") from None
+        except RecursionError:
+            raise ParseFault("JSON is nested too deeply") from None
+        except msgspec.MsgspecError as error:
             raise ParseFault(_plain(str(error))) from None
         return Parsed(
-            turns=[_turn(turn) for turn in _not_empty(said.conversations)],
+            turns=_turns(said.conversations),
             images=_image_list(said.image),
             source=_label(said, self.source_fields),
             task=_label(said, self.task_fields),
@@ -137,66 +155,9 @@ def _map_file(path: Path) -> tuple[memoryview, tuple[int, int]]:
         ) from None
 
 
-def _find_records(path: Path, view: memoryview) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    start = len(_BOM) if view[: len(_BOM)] == _BOM else 0
-    mapped = view.obj
-    assert isinstance(mapped, mmap.mmap)
-    first = _GAP.match(mapped, start)
-    head = first.end() if first else start
-    if mapped[head : head + 1] == b"[":
-        spans = _list_spans(path, view, mapped, head)
-    else:
-        spans = _line_spans(mapped, head)
-    flat = np.fromiter((edge for span in spans for edge in span), dtype=np.int64)
-    return flat[0::2].copy(), flat[1::2].copy()
-
-
-def _list_spans(
-    path: Path, view: memoryview, mapped: mmap.mmap, head: int
-) -> Iterator[tuple[int, int]]:
-    """Yield (start, length) of the elements of a JSON list that begins at byte `head`."""
-    try:
-        raws = msgspec.json.decode(view[head:], type=list[msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _malformed(path, str(error), head) from None
-    end = head + 1
-    for raw in raws:
-        gap = _GAP.match(mapped, end)
-        start = gap.end() if gap else end
-        length = len(memoryview(raw))
-        end = start + length
-        yield start, length
-
-
-def _line_spans(mapped: mmap.mmap, head: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, length) of every line that is not blank."""
-    size = len(mapped)
-    start = head
-    while start < size:
-        end = mapped.find(b"\n", start)
-        end = size if end < 0 else end
-        line = mapped[start:end]
-        stripped = line.strip()
-        if stripped:
-            yield start + len(line) - len(line.lstrip()), len(stripped)
-        start = end + 1
-
-
-def _malformed(path: Path, message: str, head: int) -> PoolError:
-    """Say where a JSON list breaks; msgspec counts bytes from where it was given the data."""
-    found = _BYTE.search(message)
-    where = f"{path}, byte {int(found.group(1)) + head:,}" if found else str(path)
-    what = _BYTE.sub("", message).removeprefix("JSON is malformed: ").strip()
-    return PoolError(
-        f"not a valid JSON list: {what}.",
-        where=where,
-        fix="Repair or download the file again; one record a line (JSON lines) is read as well.",
-    )
-
-
 def _decoder(tasks: tuple[str, ...], sources: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
     """Return a decoder that looks at the fields in use and skips all others."""
-    labels = {f"label_{i}": name for i, name in enumerate(dict.fromkeys((*tasks, *sources)))}
+    labels = {_attribute(name): name for name in (*tasks, *sources)}
     row = msgspec.defstruct(
         "LlavaRow",
         [
@@ -210,26 +171,29 @@ def _decoder(tasks: tuple[str, ...], sources: tuple[str, ...]) -> msgspec.json.D
     return msgspec.json.Decoder(row)
 
 
+@cache
+def _attribute(name: str) -> str:
+    """Return what a decoded row calls the label field `name`, which may be any text."""
+    return f"label_{name.encode().hex()}"
+
+
 def _label(said: Any, fields: tuple[str, ...]) -> str | None:
-    names = said.__struct_encode_fields__
     for name in fields:
-        value = getattr(said, said.__struct_fields__[names.index(name)])
+        value = getattr(said, _attribute(name))
         if value is not None and value != "":
             return value if isinstance(value, str) else str(value)
     return None
 
 
-def _not_empty(turns: list[_Turn]) -> list[_Turn]:
+def _turns(turns: list[_Turn]) -> list[tuple[Role, str]]:
     if not turns:
         raise ParseFault('"conversations" is empty')
-    return turns
-
-
-def _turn(turn: _Turn) -> tuple[Any, str]:
-    role = ROLES.get(turn.speaker)
-    if role is None:
-        raise ParseFault(f'unknown speaker "{turn.speaker}" (human, gpt or system was expected)')
-    return role, turn.value
+    try:
+        return [(ROLES[turn.speaker], turn.value) for turn in turns]
+    except KeyError as speaker:
+        raise ParseFault(
+            f'unknown speaker "{speaker.args[0]}" (human, gpt or system was expected)'
+        ) from None
 
 
 def _image_list(image: str | list[str] | None) -> list[str]:
@@ -241,7 +205,14 @@ def _image_list(image: str | list[str] | None) -> list[str]:
     return paths
 
 
-_KIND = {"str": "a string", "array": "a list", "object": "an object", "null": "null"}
+_KIND = {
+    "str": "a string",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
 
 
 def _plain(message: str) -> str:
@@ -258,6 +229,8 @@ def _plain(message: str) -> str:
     whole = re.fullmatch(r"Expected `object`, got `(\w+)`", message)
     if whole:
         return f"the record is {_KIND.get(whole.group(1), whole.group(1))}, not an object"
+    if message == _TRUNCATED:
+        return "JSON is malformed: it ends early, or a \\u escape is half of a surrogate pair"
     return message.rstrip(".")
 
 

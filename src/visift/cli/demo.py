@@ -1,0 +1,63 @@
+"""`visift demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from visift.cli.output import MeasureProgress, Printer, print_run
+from visift.config import EngineConfig, PoolConfig, RunConfig
+from visift.demo import write_demo_pool
+from visift.demo.detection import Kept, detection_table
+from visift.models.ref import BUILTIN_TINY, ModelRef
+from visift.run import execute
+from visift.rundir import toy_warning
+
+
+def command(
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder.")] = "demo-out",
+    seed: Annotated[int, typer.Option(help="Of pool, ties and draws.")] = 0,
+    records: Annotated[int, typer.Option(help="Records of the pool, 200 to 6000.")] = 6000,
+    budget: Annotated[str, typer.Option(help="As of visift select.")] = "15%",
+    workers: Annotated[str, typer.Option(help="Processes that measure.")] = "auto",
+) -> None:
+    """Make a small pool with planted structure, select from it, show what was kept."""
+    folder = Path(output)
+    printer = Printer(quiet=False)
+    demo = write_demo_pool(folder / "pool", seed=seed, records=records)
+    printer.say("Wrote", f"{demo.pool}: {demo.records:,} records over {len(demo.tasks)} tasks")
+    config = RunConfig(
+        pool=PoolConfig((str(demo.pool),), str(demo.images)),
+        method="prism",
+        model=ModelRef(BUILTIN_TINY),
+        budget=budget,
+        seed=seed,
+        engine=EngineConfig(cache=str(folder / "cache"), workers=workers),
+    )
+    run = execute(
+        config,
+        folder / "run",
+        overwrite=True,
+        say=printer.say,
+        progress=MeasureProgress(printer),
+    )
+    print_run(printer, run, toy_warning(config))
+    printer.say("", "")
+    printer.table(_planted_table(detection_table(demo.planted, run.rows, run.control)))
+    printer.say("", "")
+    printer.say("Again", f"visift select --config {run.folder / 'run.yaml'} -o {folder / 'again'}")
+
+
+def _planted_table(kept: list[Kept]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("  planted")
+    for name in ("rows", "kept by prism", "by its random twin"):
+        table.add_column(name, justify="right")
+    for line in kept:
+        table.add_row(
+            f"  {line.kind}", f"{line.rows:,}", f"{line.selected:.0%}", f"{line.control:.0%}"
+        )
+    return table

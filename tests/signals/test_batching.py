@@ -1,0 +1,179 @@
+"""Measuring in batches: every item gets its own value or its own reason, whatever the batches."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from visift.errors import ImageError, InputError, ModelError, StorageError
+from visift.signals.batching import AHEAD, NOT_FINITE, measure_in_batches
+from visift.signals.signal import Column, Values
+
+WIDTH = 3
+COLUMNS = (
+    Column("number", "int64"),
+    Column("root", "float32"),
+    Column("powers", "float16", (None,), scaled=True),
+    Column("table", "float32", (2, None)),
+)
+
+
+def load(item: int | str) -> int:
+    if isinstance(item, str):
+        raise ImageError(item)
+    return item
+
+
+def compute(numbers: list[int]) -> dict[str, Any]:
+    n = np.array(numbers)
+    powers = n[:, None] ** np.arange(1, WIDTH + 1)
+    return {
+        "number": n,
+        "root": np.sqrt(n),
+        "powers": powers,
+        "table": np.stack([powers, -powers], axis=1),
+    }
+
+
+def measure(items: list[Any], batch_size: int = 4, compute: Any = compute) -> Values:
+    return measure_in_batches(items, load, compute, COLUMNS, WIDTH, batch_size)
+
+
+def test_every_item_gets_its_own_value_in_order() -> None:
+    values = measure(list(range(11)))
+    assert values.columns["number"].tolist() == list(range(11))
+    assert values.columns["powers"][4].tolist() == [4, 16, 64]
+    assert values.columns["table"].shape == (11, 2, WIDTH)
+    assert list(values.reasons) == [None] * 11
+
+
+def test_columns_have_their_dtype_and_scaled_ones_are_still_float32() -> None:
+    dtypes = {name: str(array.dtype) for name, array in measure([1]).columns.items()}
+    assert dtypes == {"number": "int64", "root": "float32", "powers": "float32", "table": "float32"}
+
+
+def test_no_items_give_empty_columns() -> None:
+    values = measure([])
+    assert {name: array.shape for name, array in values.columns.items()} == {
+        "number": (0,),
+        "root": (0,),
+        "powers": (0, WIDTH),
+        "table": (0, 2, WIDTH),
+    }
+    assert list(values.reasons) == []
+
+
+def test_batches_are_formed_in_order_and_items_that_do_not_load_are_left_out() -> None:
+    batches: list[list[int]] = []
+
+    def watch(numbers: list[int]) -> dict[str, Any]:
+        batches.append(numbers)
+        return compute(numbers)
+
+    values = measure([0, "missing", 2, "cut off", "missing", "missing", 6], 3, watch)
+    assert batches == [[0, 2], [6]]
+    assert list(values.reasons) == [
+        None, "missing", None, "cut off", "missing", "missing", None,
+    ]  # fmt: skip
+    assert values.columns["number"].tolist() == [0, 0, 2, 0, 0, 0, 6]
+
+
+def test_when_a_batch_fails_only_the_items_at_fault_have_no_value() -> None:
+    sizes: list[int] = []
+
+    def fragile(numbers: list[int]) -> dict[str, Any]:
+        sizes.append(len(numbers))
+        if 5 in numbers:
+            raise ValueError("five is odd")
+        return compute(numbers)
+
+    values = measure(list(range(8)), 4, fragile)
+    assert sizes == [4, 4, 1, 1, 1, 1]
+    assert values.columns["number"].tolist() == [0, 1, 2, 3, 4, 0, 6, 7]
+    assert values.reasons[5] == "not measurable (ValueError: five is odd)"
+    assert [i for i, reason in enumerate(values.reasons) if reason] == [5]
+
+
+def test_a_refusal_of_our_own_is_the_reason_as_it_stands() -> None:
+    def refuse(numbers: list[int]) -> dict[str, Any]:
+        raise InputError("longer than the model can read.")
+
+    assert list(measure([1, 2], 2, refuse).reasons) == ["longer than the model can read."] * 2
+
+
+@pytest.mark.parametrize("error", [ModelError("no such layer"), StorageError("disk full")])
+def test_what_would_fail_for_every_item_ends_the_measuring(error: Exception) -> None:
+    def fail(numbers: list[int]) -> dict[str, Any]:
+        raise error
+
+    with pytest.raises(type(error)):
+        measure([1, 2, 3], 2, fail)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", ["root", "powers", "table"])
+def test_a_value_that_is_not_finite_is_none(column: str, bad: float) -> None:
+    def spoil(numbers: list[int]) -> dict[str, Any]:
+        arrays = {name: array.astype(float) for name, array in compute(numbers).items()}
+        arrays[column][1:2].flat[0] = bad
+        return arrays
+
+    values = measure([7, 8, 9], 3, spoil)
+    assert list(values.reasons) == [None, NOT_FINITE, None]
+    assert all(not array[1].any() for array in values.columns.values())
+    assert values.columns["number"].tolist() == [7, 0, 9]
+
+
+def test_a_value_beyond_the_range_of_its_column_is_none() -> None:
+    def large(numbers: list[int]) -> dict[str, Any]:
+        return {"half": np.array([1.0, 1e6])}
+
+    values = measure_in_batches([0, 1], load, large, [Column("half", "float16")], 0, 2)
+    assert list(values.reasons) == [None, NOT_FINITE]
+
+
+def test_items_load_in_another_thread_and_only_a_few_batches_ahead() -> None:
+    loaded: list[int] = []
+    threads: set[int] = set()
+    lead: list[int] = []
+
+    def watched_load(item: int) -> int:
+        loaded.append(item)
+        threads.add(threading.get_ident())
+        return item
+
+    def watched_compute(numbers: list[int]) -> dict[str, Any]:
+        lead.append(len(loaded) - numbers[-1] - 1)
+        return compute(numbers)
+
+    measure_in_batches(list(range(100)), watched_load, watched_compute, COLUMNS, WIDTH, 5)
+    assert loaded == list(range(100))
+    assert threading.get_ident() not in threads
+    assert max(lead) <= 5 * AHEAD
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    items=st.lists(st.one_of(st.integers(0, 30), st.sampled_from(["missing", "damaged"]))),
+    batch_size=st.integers(1, 9),
+    broken=st.sets(st.integers(0, 30), max_size=5),
+)
+def test_the_batch_size_changes_nothing(
+    items: list[Any], batch_size: int, broken: set[int]
+) -> None:
+    def fragile(numbers: list[int]) -> dict[str, Any]:
+        if broken.intersection(numbers):
+            raise RuntimeError("broken")
+        return compute(numbers)
+
+    values = measure(items, batch_size, fragile)
+    alone = [measure([item], 1, fragile) for item in items]
+    assert list(values.reasons) == [one.reasons[0] for one in alone]
+    for name, array in values.columns.items():
+        for row, one in zip(array, alone, strict=True):
+            np.testing.assert_array_equal(row, one.columns[name][0])
