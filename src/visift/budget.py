@@ -18,7 +18,9 @@ from visift.errors import InfeasibleBudget, InputError
 
 Unit = Literal["fraction", "rows", "images"]
 
-_PATTERN = re.compile(r"(-?\d[\d_,]*(?:\.\d+)?)\s*([kKmM]?)\s*(%|-?\s*(?:rows|records|images))?")
+# Separators only between groups of three: "1,5%" is somebody's 1.5 %, not 15 %.
+_NUMBER = r"-?(?:\d{1,3}(?:[_,]\d{3})+|\d+)(?:\.\d+)?"
+_PATTERN = re.compile(rf"({_NUMBER})\s*([kKmM]?)\s*(%|-?\s*(?:rows|records|images))?")
 _THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
@@ -66,10 +68,12 @@ class Budget:
         there, what = (images, "images") if self.unit == "images" else (rows, "records")
         limit = int(self.amount * rows) if self.unit == "fraction" else int(self.amount)
         suffix = "-images" if self.unit == "images" else ""
+        if not there:
+            raise InfeasibleBudget(f"Budget {self.text} cannot be met: no usable {what}.")
         largest = f"Largest: {there}{suffix} or 100%."
         if self.amount <= 0:
             raise InfeasibleBudget(f"Budget {self.text} selects nothing.", fix=largest)
-        if limit > there:
+        if limit > there or (self.unit == "fraction" and self.amount > 1):
             raise InfeasibleBudget(
                 f"Budget {self.text} is more than the {there:,} usable {what}.", fix=largest
             )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -47,7 +48,7 @@ class RunConfig:
 
     Attributes:
         pool: see `PoolConfig`.
-        method: name of the method.
+        method: name of the method; empty where none was named.
         settings: its parameters that were set, by name.
         model: of the signals; None where none is needed.
         budget: as written; None for the method's own.
@@ -60,7 +61,7 @@ class RunConfig:
     """
 
     pool: PoolConfig = field(default_factory=PoolConfig)
-    method: str = "balanced"
+    method: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     model: ModelRef | None = None
     budget: str | None = None
@@ -116,6 +117,15 @@ def _listed(value: Any) -> Any:
 
 _PARTS: dict[str, type] = {"pool": PoolConfig, "model": ModelRef, "engine": EngineConfig}
 _LISTS = ("files", "signals", "export")
+#: Text that YAML may read as a number.
+_NUMBERS = ("budget", "workers", "max_unusable")
+_NAMES = {
+    str: "text",
+    int: "a whole number",
+    bool: "true or false",
+    tuple: "a list of texts",
+    types.NoneType: "null",
+}
 
 
 def _build(kind: type[Any], plain: Any, where: str) -> Any:
@@ -133,9 +143,24 @@ def _build(kind: type[Any], plain: Any, where: str) -> Any:
         if name in _PARTS and value is not None:
             values[name] = _build(_PARTS[name], value, f"{where}, {name}")
         elif name in _LISTS:
-            values[name] = (value,) if isinstance(value, str) else tuple(value)
-        elif name in ("budget", "workers", "max_unusable") and value is not None:
+            values[name] = tuple(value) if isinstance(value, list) else (value,)
+        elif name in _NUMBERS and isinstance(value, int | float):
             values[name] = str(value)
         else:
             values[name] = value
+    for name, wanted in get_type_hints(kind).items():
+        if name in values:
+            _must_be(values[name], wanted, f"{where}, {name}")
     return kind(**values)
+
+
+def _must_be(value: Any, wanted: Any, where: str) -> None:
+    """Raise `InputError` for a value that is not of the type a field is declared with."""
+    union = get_origin(wanted) in (Union, types.UnionType)
+    options = get_args(wanted) if union else (wanted,)
+    kinds = tuple(get_origin(option) or option for option in options)
+    number = isinstance(value, bool) and bool not in kinds
+    texts = not isinstance(value, tuple) or all(isinstance(inner, str) for inner in value)
+    if not isinstance(value, kinds) or number or not texts:
+        names = " or ".join(_NAMES.get(kind, "a mapping") for kind in kinds)
+        raise InputError(f"{value!r} was found, {names} was expected.", where=where)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from visift.budget import Budget
 from visift.config import EngineConfig, PoolConfig, RunConfig, share
 from visift.engine.lab import LocalLab, Progress, Silent
 from visift.errors import InputError
-from visift.export.trainers import write_export
+from visift.export.trainers import check_trainer, write_export
 from visift.methods.controls import matched_control, proportional_random
 from visift.methods.method import Method, Setting, build, settings
 from visift.models.ref import ModelRef
@@ -28,6 +29,8 @@ from visift.unusable import Quarantine, pool_faults
 
 Say = Callable[[str, str], None]
 Rows = NDArray[np.int64]
+
+_SHOWN_FILES = 3
 
 
 def _say_nothing(label: str, text: str) -> None:
@@ -125,17 +128,13 @@ def select(
         VisiftError: with one sentence: what, where, what to do.
     """
     if isinstance(pool, Pool):
-        files = tuple(str(file.reader.path) for file in pool.files)
+        named = PoolConfig(**pool.opened)
     else:
         files = tuple(map(str, [pool] if isinstance(pool, str | Path) else pool))
+        folder = None if image_folder is None else str(image_folder)
+        named = PoolConfig(files, folder, task_field, source_field, hash_images)
     config = RunConfig(
-        pool=PoolConfig(
-            files,
-            str(image_folder) if image_folder is not None else None,
-            task_field,
-            source_field,
-            hash_images,
-        ),
+        pool=named,
         method=method,
         settings=dict(settings or {}),
         model=ModelRef.parse(model) if isinstance(model, str) else model,
@@ -171,33 +170,64 @@ def execute(
         progress: told how measuring goes on.
     """
     started = time.monotonic()
-    method = build(config.method, config.settings, seed=config.seed, model=config.model)
-    budget = None if config.budget is None else Budget.parse(config.budget)
-    if budget is None and method.needs_budget:
-        raise InputError(f"{config.method} needs a budget.", fix="For example: --budget 15%")
-    imported = Imported(tuple(SignalFile.open(path) for path in config.signals))
+    asked = _understand(config, output)
     pool = open_pool(config.pool) if pool is None else pool
     _say_pool(say, pool)
     faults = pool_faults(pool)
     found = Quarantine.of(faults)
-    allowed = share(config.max_unusable)
-    found.check(pool, allowed, "Nothing was measured yet.")
-    if budget is not None:
-        budget.limit(len(pool.rows("candidate")), len(pool.images))
+    found.check(pool, asked.allowed, "Nothing was measured yet.")
+    if asked.budget is not None:
+        rows = pool.rows("candidate")
+        asked.budget.limit(len(rows), len(pool.images.of_rows(rows)))
+    lab = _lab(config, pool, asked.imported, progress or Silent())
     folder = RunFolder.begin(output, config, overwrite)
-    lab = _lab(config, pool, imported, progress or Silent())
-    inputs = method.measure(pool, lab, budget)
+    inputs = asked.method.measure(pool, lab, asked.budget)
     lab.resolve()
     found = Quarantine.of(faults, lab.failures())
-    found.check(pool, allowed, "What is measured is kept.")
+    found.check(pool, asked.allowed, "What is measured is kept.")
     if found.reasons:
-        say("Set aside", f"{len(found.reasons):,} records ({found.summary()})")
-    choice = method.choose(pool, inputs, budget)
+        say("Set aside", f"{found.summary()} → {folder.path / 'quarantine.parquet'}")
+    say("Method", f"{config.method}: {asked.method.summary}")
+    choice = asked.method.choose(pool, inputs, asked.budget)
     selection = Selection.of(pool, choice, found.reasons)
     seconds = time.monotonic() - started
-    run = _run_of(folder.path, config, pool, method, selection, found, seconds)
+    run = _run_of(folder.path, config, pool, asked.method, selection, found, seconds)
     folder.write(run, lab.ledger, lab.identities())
     return run
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A configuration read and checked, as far as that goes without the pool."""
+
+    method: Method
+    budget: Budget | None
+    allowed: Fraction
+    imported: Imported
+
+
+def _understand(config: RunConfig, output: Path) -> _Asked:
+    """Read a configuration before anything costs time.
+
+    Raises:
+        InputError: something in it cannot be used.
+    """
+    method = build(config.method, config.settings, seed=config.seed, model=config.model)
+    budget = None if config.budget is None else Budget.parse(config.budget)
+    if budget is None and method.needs_budget:
+        raise InputError(f"{config.method} needs a budget.", fix="For example: --budget 15%")
+    for trainer in config.export:
+        check_trainer(trainer)
+    for name in config.pool.files:
+        if Path(name).is_dir() and output.resolve().is_relative_to(Path(name).resolve()):
+            raise InputError(
+                "lies inside the pool folder: its files would be read as records next time.",
+                where=str(output),
+                fix="Choose an --output elsewhere.",
+            )
+    allowed = share(config.max_unusable)
+    imported = Imported(tuple(SignalFile.open(path) for path in config.signals))
+    return _Asked(method, budget, allowed, imported)
 
 
 def open_pool(config: PoolConfig) -> Pool:
@@ -244,8 +274,8 @@ def _run_of(
 ) -> Run:
     """Put a run together; its two random arms follow from pool, selection and seed."""
     rows = selection.rows_in(pool)
-    usable = pool.rows("candidate")
-    usable = usable[~np.isin(usable, list(found.reasons))]
+    # Not from the pool: what could be used then is not what lies here now.
+    usable = np.setdiff1d(np.arange(len(pool)), list(found.reasons))
     return Run(
         folder=folder,
         config=config,
@@ -262,14 +292,16 @@ def _run_of(
 
 def _say_pool(say: Say, pool: Pool) -> None:
     text = int(pool.text_only.sum())
-    sources = pool.groups("source").labels
-    names = " + ".join(file.name for file in pool.files)
-    labels = f"{len(sources)} sources" if sources else "no source labels"
-    say("Pool", f"{names} · {len(pool):,} records · {text:,} text-only · {labels}")
+    sources = len(pool.groups("source").labels)
+    names = " + ".join(file.name for file in pool.files[:_SHOWN_FILES])
+    more = f" + {len(pool.files) - _SHOWN_FILES} more" if len(pool.files) > _SHOWN_FILES else ""
+    labels = f"{sources} source{'s' if sources > 1 else ''}" if sources else "no source labels"
+    say("Pool", f"{names}{more} · {len(pool):,} records · {text:,} text-only · {labels}")
     images = pool.images
     missing = len(images.reasons)
-    lost = f" · {missing:,} references not found" if missing else " · all found"
-    say("Images", f"{len(images.flat):,} references, {len(images):,} images{lost}")
+    lost = f"{missing:,} references not found" if missing else "all found"
+    if len(images.flat):
+        say("Images", f"{len(images.flat):,} references · {len(images):,} images · {lost}")
 
 
 def reopen(
@@ -291,6 +323,12 @@ def reopen(
         InputError: the folder holds no finished run.
         PoolError: the pool is not there, or has changed.
     """
+    if not (folder / "manifest.json").is_file():
+        raise InputError(
+            "holds no finished run.",
+            where=str(folder),
+            fix="Name the --output of a visift select that ended.",
+        )
     config = RunConfig.from_yaml(folder / "run.yaml")
     named = config.pool
     named = replace(

@@ -20,14 +20,22 @@ import pyarrow.parquet as pq
 
 from visift.config import RunConfig
 from visift.engine.lab import Entry
-from visift.engine.store import disk_errors
 from visift.errors import InputError
+from visift.files import disk_errors, write_atomically
 from visift.report.card import dataset_card
 from visift.selection import describe_rows
 
 if TYPE_CHECKING:
     from visift.run import Run
 
+#: What a run that replaces another must not leave lying about; the manifest goes first.
+_RESULTS = (
+    "manifest.json",
+    "selection.parquet",
+    "scores.parquet",
+    "control.parquet",
+    "quarantine.parquet",
+)
 _PACKAGES = ("visift", "numpy", "pyarrow", "scikit-learn", "pillow")
 _MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "torchvision")
 
@@ -61,8 +69,9 @@ class RunFolder:
             )
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            (path / "manifest.json").unlink(missing_ok=True)
-            note.write_text(config.to_yaml(), encoding="utf-8")
+            for name in _RESULTS if overwrite else _RESULTS[:1]:
+                (path / name).unlink(missing_ok=True)
+            write_atomically(note, config.to_yaml().encode())
         return cls(path)
 
     def write(
@@ -81,10 +90,12 @@ class RunFolder:
             pq.write_table(run.quarantine.table(run.pool), self.path / "quarantine.parquet")
             for trainer in run.config.export:
                 run.export(trainer, self.path / "export" / trainer)
-            (self.path / "README.md").write_text(dataset_card(run), encoding="utf-8")
+            (self.path / "README.md").write_text(
+                dataset_card(run, toy_warning(run.config)), encoding="utf-8"
+            )
             manifest = _manifest(run, ledger, identities)
             text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
-            (self.path / "manifest.json").write_text(text + "\n", encoding="utf-8")
+            write_atomically(self.path / "manifest.json", f"{text}\n".encode())
 
 
 def _manifest(

@@ -112,7 +112,9 @@ class Selection:
         return self.table.to_pandas()
 
     def top(self, budget: str | int) -> Selection:
-        """Return the selection a smaller budget would have given.
+        """Return the first ranks of the selection, as many as a smaller budget allows.
+
+        `tied` and the reasons stay those of the whole selection.
 
         Raises:
             InputError: the method does not promise nested budgets, or the budget counts images.
@@ -133,7 +135,11 @@ class Selection:
             raise InputError(
                 f"{wanted.text} is {limit:,} records, more than the {len(self):,} selected."
             )
-        return Selection(self.table.slice(0, limit), self.scores, self.facts)
+        table = self.table.slice(0, limit)
+        place = table.schema.get_field_index("quota")
+        group = table["group"].combine_chunks()
+        table = table.set_column(place, "quota", _quota(group))
+        return Selection(table, _only_selected(self.scores, table), self.facts)
 
     def rows_in(self, pool: Pool) -> Rows:
         """Return the pool rows of the selection, in rank order, checked by content hash.
@@ -166,15 +172,16 @@ class Selection:
         try:
             table = pq.read_table(folder / "selection.parquet")
             scores = pq.read_table(folder / "scores.parquet")
-        except OSError:
+            facts = json.loads((table.schema.metadata or {})[b"visift"])
+        except (OSError, pa.ArrowInvalid, KeyError):
             raise InputError(
                 "holds no selection.", where=str(folder), fix="Name the folder of a finished run."
             ) from None
-        return cls(table, scores, json.loads(table.schema.metadata[b"visift"]))
+        return cls(table, scores, facts)
 
 
 def describe_rows(pool: Pool, rows: Rows) -> pa.Table:
-    """Return where rows stand and what they are labelled: uid, content_hash, file, row, source, task."""
+    """Return uid, content_hash, file, row (0-based in it), source and task of rows."""
     files, places = pool.place_columns(rows)
     hashes = pool.content_hashes()
     labels = pool.index.select(["source", "task"]).take(pa.array(rows))
@@ -195,6 +202,15 @@ def _quota(groups: pa.Array) -> pa.Array:
     encoded = groups.dictionary_encode()
     codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
     return pa.array(np.bincount(codes)[codes] if len(codes) else np.empty(0, np.int64))
+
+
+def _only_selected(scores: pa.Table, table: pa.Table) -> pa.Table:
+    """Return the scores with the status `selected` for the rows of a table only."""
+    kept = set(table["uid"].to_pylist())
+    pairs = zip(scores["uid"].to_pylist(), scores["status"].to_pylist(), strict=True)
+    words = [NOT_SELECTED if s == SELECTED and uid not in kept else s for uid, s in pairs]
+    place = scores.schema.get_field_index("status")
+    return scores.set_column(place, "status", pa.array(words, pa.string()))
 
 
 def _status(choice: Choice, set_aside: Mapping[int, str]) -> pa.Array:

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from visift.errors import TooManyUnusable
 from visift.pool.pool import Pool
 
+#: The kind of reason that most often means a wrong folder, see `pool.imagetable`.
+MISSING_IMAGE = "image missing"
 _SHOWN = 5
 
 
@@ -43,8 +45,12 @@ class Quarantine:
         return Counter(reason.partition(":")[0] for reason in self.reasons.values())
 
     def summary(self) -> str:
-        """Return the counts in one line: `61 missing image, 2 unknown speaker`."""
-        return ", ".join(f"{count:,} {kind}" for kind, count in self.kinds().most_common(_SHOWN))
+        """Return the counts in one line: `63 records (61 image missing, 2 JSON is malformed)`."""
+        kinds = self.kinds()
+        shown = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(_SHOWN))
+        more = f", {len(kinds) - _SHOWN} more kinds" if len(kinds) > _SHOWN else ""
+        noun = "record" if len(self.reasons) == 1 else "records"
+        return f"{len(self.reasons):,} {noun} ({shown}{more})"
 
     @classmethod
     def load(cls, folder: Path, pool: Pool) -> Quarantine:
@@ -86,8 +92,14 @@ class Quarantine:
         raise TooManyUnusable(
             f"{count:,} of {total:,} records cannot be used: {self._by_source(pool)} "
             f"(first: {pool.uids(np.array([first]))[0]}, {reason}).",
-            fix=f"Mend them, or go on without: --max-unusable {percent:g}%. {after}",
+            fix=f"{self._remedy(pool)}, or go on without: --max-unusable {percent:g}%. {after}",
         )
+
+    def _remedy(self, pool: Pool) -> str:
+        if self.kinds().most_common(1)[0][0] != MISSING_IMAGE:
+            return "Mend them"
+        roots = ", ".join(str(root.path) for root in pool.roots)
+        return f"Check --image-folder (looked in {roots})"
 
     def _by_source(self, pool: Pool) -> str:
         sources = pool.index["source"].take(pa.array(list(self.reasons))).to_pylist()
@@ -95,7 +107,7 @@ class Quarantine:
         counts = Counter((s or "no source", k) for s, k in zip(sources, kinds, strict=True))
         shown = [f"{n:,} {source} ({kind})" for (source, kind), n in counts.most_common(_SHOWN)]
         more = len(counts) - len(shown)
-        return ", ".join(shown) + (f" and {more} more kinds" if more else "")
+        return ", ".join(shown) + (f" and {more} more kinds" if more > 0 else "")
 
 
 def pool_faults(pool: Pool) -> dict[int, str]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from helpers import open_records, talk
+from helpers import open_records, talk, write_json
 from visift.errors import InputError
 from visift.pool.labels import path_prefix
+from visift.pool.pool import Pool
 
 
 def labels(folder: Path, record: dict[str, Any], **options: Any) -> tuple[str | None, str | None]:
@@ -55,6 +56,12 @@ def test_one_field_can_name_both(tmp_path: Path) -> None:
 def test_a_field_that_no_record_has_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match='no record has a field "tsk"'):
         labels(tmp_path, talk(task="t"), task_field="tsk")
+
+
+@pytest.mark.parametrize("escaped", [True, False])
+def test_a_field_is_found_however_its_name_is_spelt(tmp_path: Path, escaped: bool) -> None:
+    path = write_json(tmp_path / "pool.json", [talk(**{"任务": "t"})], ensure_ascii=escaped)
+    assert Pool.open(path, task_field="任务").record(0).task == "t"
 
 
 @pytest.mark.parametrize("field", ["conversations", "image"])

@@ -7,6 +7,7 @@ user's input, 2 our fault, 130 Ctrl-C, 143 SIGTERM.
 from __future__ import annotations
 
 import importlib
+import io
 import signal
 import sys
 import traceback
@@ -38,6 +39,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run the command line; return the exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no "→" shows "?": never a reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         return _dispatch(arguments)
     except Terminated:
@@ -47,7 +52,8 @@ def run(arguments: list[str]) -> int:
         _complain(f"\n{STOPPED}")
         return 130
     except VisiftError as error:
-        _complain(f"error  {error}".replace("\n", "\n       "))
+        text = str(error) if error.where else str(error)[:1].upper() + str(error)[1:]
+        _complain(f"error  {text}".replace("\n", "\n       "))
         return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()

@@ -10,17 +10,25 @@ import typer
 from visift.cli.output import Printer
 from visift.run import reopen
 
+_TRAINERS = ["llava"]
+
 
 def command(
-    run_dir: Annotated[str, typer.Argument(help="Folder of a finished run.")],
-    export: Annotated[list[str], typer.Option(help="Trainer to write for.")] = ["llava"],  # noqa: B006
+    run_dir: Annotated[str, typer.Argument(metavar="RUN_DIR", help="Folder of a finished run.")],
+    export: Annotated[
+        list[str], typer.Option(metavar="TRAINER", help="Trainer to write for.")
+    ] = _TRAINERS,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Folder. [RUN_DIR/export/TRAINER]")
+        str | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="[RUN_DIR/export/TRAINER]"),
     ] = None,
     pool: Annotated[
-        list[str], typer.Option(help="The pool, if it is not where the run found it.")
+        list[str],
+        typer.Option(metavar="FILE", help="The pool, if it is not where the run found it."),
     ] = [],  # noqa: B006
-    image_folder: Annotated[str | None, typer.Option(help="Its images, likewise.")] = None,
+    image_folder: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Its images, likewise.")
+    ] = None,
     nested: Annotated[bool, typer.Option("--nested", help="In rank order.")] = False,
 ) -> None:
     """Write a finished run for a trainer."""

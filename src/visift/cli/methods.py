@@ -6,42 +6,58 @@ import dataclasses
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from visift.methods.method import METHODS, method_class
+from visift.cli.output import Printer, plain_table
+from visift.methods.method import METHODS, Method, method_class
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(help="Show this method's parameters.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show this method's parameters.")
+    ] = None,
 ) -> None:
     """List the selection methods, or the parameters of one."""
-    console = Console(highlight=False)
-    console.print(_parameters(name) if name else _methods())
+    printer = Printer(quiet=False)
+    if name is None:
+        printer.table(_methods())
+        print("\nnested: a smaller budget keeps a part of what a larger one keeps.")
+        print("Parameters of one: visift methods NAME")
+        return
+    kind = method_class(name)
+    paper = f" (arXiv {kind.paper})" if kind.paper else ""
+    print(f"{name}: {kind.summary}{paper}\n")
+    printer.table(_parameters(kind))
+    if kind.presets:
+        print("\nPresets, chosen with --set preset=NAME:\n")
+        printer.table(_presets(kind))
 
 
 def _methods() -> Table:
-    table = Table(box=None, padding=(0, 3, 0, 0))
-    for column in ("method", "what it keeps", "paper", "smaller budget", "groups by"):
-        table.add_column(column)
+    table = plain_table("method", "paper", "nested", "groups by", "what it keeps")
     for name in METHODS:
         kind = method_class(name)
-        nested = "a prefix" if kind.nested else "another choice"
-        table.add_row(name, kind.summary, kind.paper, nested, kind.group_by or "")
+        nested = "yes" if kind.nested else "no"
+        table.add_row(name, kind.paper or "–", nested, kind.group_by or "–", Text(kind.summary))
     return table
 
 
-def _parameters(name: str) -> Table:
-    kind = method_class(name)
-    title = f"{name}: {kind.summary}" + (f" (arXiv {kind.paper})" if kind.paper else "")
-    table = Table(box=None, padding=(0, 3, 0, 0), title=title, title_justify="left")
-    for column in ("--set", "default", "from", "what it does"):
-        table.add_column(column)
+def _parameters(kind: type[Method]) -> Table:
+    table = plain_table("--set", "default", "from", "what it does")
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if "origin" in field.metadata:
-            origin, doc = field.metadata["origin"], field.metadata["doc"]
-            table.add_row(field.name, str(field.default), origin, doc)
+            default = "none" if field.default is None else str(field.default)
+            doc = Text(field.metadata["doc"])
+            table.add_row(field.name, Text(default), field.metadata["origin"], doc)
+    if not table.row_count:
+        table.add_row("none")
+    return table
+
+
+def _presets(kind: type[Method]) -> Table:
+    table = plain_table("preset", "stands for")
     for preset, values in kind.presets.items():
-        said = ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults"
-        table.add_row("preset", preset, "", said)
+        said = " ".join(f"{name}={value}" for name, value in values.items())
+        table.add_row(preset, Text(said or "the defaults"))
     return table

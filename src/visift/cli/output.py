@@ -16,14 +16,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from visift.signals.signal import Signal
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from visift.run import Run
 
 _LABEL_WIDTH = 10
 _SHOWN_SOURCES = 12
+_LONGEST_NAME = 40
+_NO_TERMINAL = 1_000
 
 
 class Printer:
@@ -31,17 +36,29 @@ class Printer:
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
-        self.out = Console(highlight=False, soft_wrap=True)
 
     def say(self, label: str, text: str) -> None:
         """Print one line."""
         if not self.quiet:
-            self.out.print(f"{label:<{_LABEL_WIDTH}}{text}", markup=False)
+            print(f"{label:<{_LABEL_WIDTH}}{text}".rstrip(), flush=True)
 
     def table(self, table: Table) -> None:
-        """Print a table, indented like the text of a line."""
-        if not self.quiet:
-            self.out.print(table)
+        """Print a table: as wide as the terminal, or as wide as it is where there is none."""
+        if self.quiet:
+            return
+        there = Console(highlight=False)
+        console = there if there.is_terminal else Console(highlight=False, width=_NO_TERMINAL)
+        with console.capture() as shown:
+            console.print(table)
+        print("\n".join(line.rstrip() for line in shown.get().splitlines()), flush=True)
+
+
+def plain_table(*columns: str) -> Table:
+    """Return an empty table without lines; its last column is the one that wraps."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(name, no_wrap=name != columns[-1], header_style="")
+    return table
 
 
 class MeasureProgress:
@@ -87,8 +104,8 @@ class MeasureProgress:
 def summary(run: Run) -> dict[str, Any]:
     """Return the facts of a run as plain data, the same that the lines say."""
     facts = run.selection.facts
-    before = Counter(run.selection.scores["source"].to_pylist())
-    after = Counter(run.selection.table["source"].to_pylist())
+    before = Counter(_source_names(run, run.selection.scores["source"], slice(None)))
+    after = Counter(_source_names(run, run.selection.table["source"], run.rows))
     return {
         "records": len(run.pool),
         "set_aside": len(run.quarantine.reasons),
@@ -100,7 +117,7 @@ def summary(run: Run) -> dict[str, Any]:
             "selected": int(run.pool.text_only[run.rows].sum()),
         },
         "sources": {
-            str(source): {"pool": count, "selected": after[source]}
+            source: {"pool": count, "selected": after[source]}
             for source, count in before.most_common()
         },
         "notices": facts.get("notices", []),
@@ -109,18 +126,26 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
+def _source_names(run: Run, sources: pa.ChunkedArray, rows: Any) -> list[str]:
+    """Return the source of each row; rows without one are `text-only` or `no source`."""
+    text = run.pool.text_only[rows]
+    return [
+        name if name is not None else "text-only" if bare else "no source"
+        for name, bare in zip(sources.to_pylist(), text, strict=True)
+    ]
+
+
 def source_table(said: dict[str, Any]) -> Table:
     """Return the mix before and after."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("  source")
+    table.add_column("  source", no_wrap=True, max_width=_LONGEST_NAME, header_style="")
     for name in ("pool", "share", "chosen", "share"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", header_style="")
     total, chosen = said["records"], max(said["selected"], 1)
     rows = list(said["sources"].items())
     for source, count in rows[:_SHOWN_SOURCES]:
-        name = source if source != "None" else "no label"
         table.add_row(
-            f"  {name}",
+            Text(f"  {source}"),
             f"{count['pool']:,}",
             f"{count['pool'] / total:.1%}",
             f"{count['selected']:,}",
@@ -139,8 +164,7 @@ def print_run(printer: Printer, run: Run, warning: str | None) -> None:
     printer.say(
         "Selected",
         f"{said['selected']:,} of {said['usable']:,} usable records ({share:.1%})"
-        f" · {said['selected_images']:,} images · {text:,} text-only"
-        f"     in {said['seconds']:.0f} s",
+        f" · {said['selected_images']:,} images · {text:,} text-only · {said['seconds']:.1f} s",
     )
     printer.say("", "")
     printer.table(source_table(said))
@@ -149,5 +173,11 @@ def print_run(printer: Printer, run: Run, warning: str | None) -> None:
         print(f"warning  {notice}", file=sys.stderr)
     if warning:
         printer.say("Note", warning)
-    exports = " · ".join(f"export/{trainer}/" for trainer in run.config.export)
-    printer.say("Wrote", f"{run.folder}/  selection.parquet · control.parquet · {exports}")
+    arms = "subset.json · control.json · random.json · RUN.md"
+    exports = [f"export/{trainer}/{arms}" for trainer in run.config.export]
+    tables = "selection.parquet · scores.parquet · control.parquet · manifest.json"
+    for label, what in zip(("Wrote", *([""] * len(exports))), [*exports, tables], strict=True):
+        printer.say(label, str(run.folder / what))
+    if exports:
+        how = run.folder / "export" / run.config.export[0] / "RUN.md"
+        printer.say("Next", f"Train on subset and on control, see {how}")

@@ -21,41 +21,67 @@ Text = str | None
 
 def command(
     pool: Annotated[
-        list[str], typer.Option(help="Pool file (LLaVA JSON or JSONL), or a folder of them.")
+        list[str],
+        typer.Option(metavar="FILE", help="Pool file (LLaVA JSON or JSONL), or a folder of them."),
     ] = [],  # noqa: B006 - typer reads the default, nothing changes it
     image_folder: Annotated[
-        Text, typer.Option(help="Folder, archive, or folder of archives. [the pool's folder]")
+        Text,
+        typer.Option(
+            metavar="FOLDER", help="Folder, archive, or folder of archives. [the pool's folder]"
+        ),
     ] = None,
-    model: Annotated[Text, typer.Option(help="Folder, hub id or NAME@REVISION.")] = None,
-    method: Annotated[Text, typer.Option(help="See: visift methods.")] = None,
+    model: Annotated[
+        Text, typer.Option(metavar="NAME", help="Folder, hub id or NAME@REVISION.")
+    ] = None,
+    method: Annotated[Text, typer.Option(metavar="NAME", help="See: visift methods.")] = None,
     budget: Annotated[
-        Text, typer.Option(help="15%, 100000, 50k-images. [the method's own]")
+        Text, typer.Option(metavar="AMOUNT", help="15%, 100000, 50k-images. [the method's own]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of ties and draws. [0]")] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="Run directory.")] = "out",
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of ties and draws. [0]")] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FOLDER", help="Run directory.")
+    ] = "out",
     cache: Annotated[
-        Text, typer.Option(help="Folder of measured values. [one a pool, ~/.cache/visift]")
+        Text,
+        typer.Option(
+            metavar="FOLDER", help="Folder of measured values. [one a pool, ~/.cache/visift]"
+        ),
     ] = None,
-    workers: Annotated[Text, typer.Option(help="Processes that measure. [auto]")] = None,
-    executor: Annotated[Text, typer.Option(help="processes or inline. [processes]")] = None,
+    workers: Annotated[
+        Text, typer.Option(metavar="N", help="Processes that measure. [auto]")
+    ] = None,
+    executor: Annotated[
+        Text, typer.Option(metavar="NAME", help="processes or inline. [processes]")
+    ] = None,
     signals: Annotated[
-        list[str], typer.Option(help="Parquet file of numbers measured elsewhere.")
+        list[str], typer.Option(metavar="FILE", help="Parquet file of numbers measured elsewhere.")
     ] = [],  # noqa: B006
     settings: Annotated[
-        list[str], typer.Option("--set", help="Parameter of the method: name=value.")
+        list[str],
+        typer.Option("--set", metavar="NAME=VALUE", help="Parameter of the method: name=value."),
     ] = [],  # noqa: B006
-    export: Annotated[list[str], typer.Option(help="Trainer to write for. [llava]")] = [],  # noqa: B006
+    export: Annotated[
+        list[str], typer.Option(metavar="TRAINER", help="Trainer to write for. [llava]")
+    ] = [],  # noqa: B006
     max_unusable: Annotated[
-        Text, typer.Option(help="Share of records that may be set aside. [1%]")
+        Text, typer.Option(metavar="SHARE", help="Share of records that may be set aside. [1%]")
     ] = None,
-    config: Annotated[Text, typer.Option(help="run.yaml of another run; flags win.")] = None,
-    task_field: Annotated[Text, typer.Option(help="Field that holds the task.")] = None,
-    source_field: Annotated[Text, typer.Option(help="Field that holds the source.")] = None,
+    config: Annotated[
+        Text, typer.Option(metavar="FILE", help="run.yaml of another run; flags win.")
+    ] = None,
+    task_field: Annotated[
+        Text, typer.Option(metavar="NAME", help="Field that holds the task.")
+    ] = None,
+    source_field: Annotated[
+        Text, typer.Option(metavar="NAME", help="Field that holds the source.")
+    ] = None,
     hash_images: Annotated[
         bool | None, typer.Option("--hash-images", help="Know images by their bytes.")
     ] = None,
     nested: Annotated[bool | None, typer.Option("--nested", help="Export in rank order.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace another run in --output.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another run in --output.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Choose the subset of a pool worth training on."""

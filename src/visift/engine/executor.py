@@ -48,7 +48,8 @@ class Executor(Protocol):
     def map(self, open_work: OpenWork, shards: Sequence[int]) -> Events:
         """Yield one event a shard, in any order.
 
-        Closing the iterator early (Ctrl-C, an error outside) stops all workers.
+        Closing the iterator early (Ctrl-C, an error outside) stops all workers. What is raised
+        while the work is opened is no shard's fault and ends the iterator as it is.
         """
         ...
 

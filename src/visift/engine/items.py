@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,23 +30,35 @@ class Items:
 
     @classmethod
     def of(cls, pool: Pool, unit: Unit, rows: NDArray[np.int64]) -> Items:
-        """Return the items of some rows: the rows themselves, or their images, each once."""
-        ids = pool.images.of_rows(rows) if unit == "image" else np.asarray(rows, np.int64)
-        return cls(pool, unit, ids)
+        """Return the items of some rows: the rows themselves, or their images, each once.
+
+        Rows that the pool itself cannot offer have none.
+        """
+        faults = pool.faults
+        sound = np.array([faults[row] is None for row in rows.tolist()], bool)
+        usable = np.asarray(rows, np.int64)[sound]
+        return cls(pool, unit, pool.images.of_rows(usable) if unit == "image" else usable)
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def keys(self) -> list[str]:
-        """Return the text that identifies each item's content, see DESIGN: item keys."""
+    def keys(self) -> Iterator[str]:
+        """Yield the text that identifies each item's content, see DESIGN: item keys."""
         images = self.pool.images
         if self.unit == "image":
-            return [images.keys[i] for i in self.ids]
+            return (images.keys[i] for i in self.ids)
         hashes = self.pool.content_hashes()
-        return [
+        return (
             "\x1e".join([hashes[row].hex(), *(images.keys[i] for i in images.of_row(row))])
             for row in self.ids
-        ]
+        )
+
+    def scatter(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return (I, 2), the places of all images or rows of the pool, (-1, -1) where not asked."""
+        size = len(self.pool.images) if self.unit == "image" else len(self.pool)
+        out = np.full((size, 2), -1, np.int64)
+        out[self.ids] = places
+        return out
 
     def load(self, positions: NDArray[np.int64]) -> list[ImageItem] | list[RecordItem]:
         """Return items ready to be measured; nothing is decoded yet."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from visift.engine.executor import Executor, Inline, ShardDone, Work
 from visift.engine.items import Items
 from visift.engine.measured import ByRow, Measured, Rows, StoredItems
-from visift.engine.store import Keys, Store, item_keys
+from visift.engine.store import Keys, Store, first_places, item_keys
 from visift.errors import VisiftError
 from visift.pool.pool import Pool
 from visift.signals.imported import Imported
@@ -80,9 +80,10 @@ class Entry:
     Attributes:
         signal: class name.
         unit: `image` or `record`.
-        items: distinct items asked for.
+        items: distinct items asked for (as far as their content was looked at: imported numbers
+            are not compared by content).
         measured: of these, measured by this run; the others were stored or imported.
-        failed: items without a value.
+        failed: of these, without a value; rows without one where numbers were imported.
     """
 
     signal: str
@@ -165,9 +166,9 @@ class LocalLab:
         """Return the rows that lack a value somebody asked for, and why."""
         reasons: dict[int, str] = {}
         for handle in self.handles:
-            for row, why in zip(handle.rows, handle.reasons(handle.rows), strict=True):
-                if why is not None:
-                    reasons.setdefault(int(row), why)
+            lacking = handle.rows[~handle.ok(handle.rows)]
+            for row, why in zip(lacking, handle.reasons(lacking), strict=True):
+                reasons.setdefault(int(row), str(why))
         return reasons
 
     def identities(self) -> list[dict[str, Any]]:
@@ -178,39 +179,43 @@ class LocalLab:
         signal, items = handle.signal, handle.items
         given = self.imported.answer(self.pool, [c.name for c in signal.columns], signal.unit)
         if given is not None:
-            self._book(signal, items, 0, 0)
-            return ByRow(given.values, given.starts, given.flat)
+            values = ByRow(given.values, given.starts, given.flat)
+            failed = int((~values.ok(handle.rows)).sum())
+            self._book(signal, len(items), 0, failed)
+            return values
         known = identity(signal)
         self._identities.append(known)
         store = Store.open(self.cache, known, signal.columns)
         keys = item_keys(items.keys())
-        measured, reasons = self._complete(store, signal, items, keys)
-        places, failures = _places(store, keys, items, self.pool, reasons)
-        self._book(signal, items, measured, len(failures))
-        stored = StoredItems(signal.columns, store.parts, places, failures)
+        distinct = first_places(keys)
+        measured, lost = self._complete(store, signal, items, keys, distinct)
+        places = store.find(keys)
+        reasons = _reasons(store, keys, places, lost)
+        self._book(signal, len(distinct), measured, int(np.isin(distinct, list(reasons)).sum()))
+        failures = {int(items.ids[p]): why for p, why in reasons.items()}
+        stored = StoredItems.of(signal.columns, store.parts, items.scatter(places), failures)
         if signal.unit == "image":
             return ByRow(stored, self.pool.images.offsets, self.pool.images.flat)
         return ByRow(stored, np.arange(len(self.pool) + 1), np.arange(len(self.pool)))
 
-    def _book(self, signal: Signal, items: Items, measured: int, failed: int) -> None:
-        count = len(items)
-        self.ledger.append(Entry(type(signal).__name__, signal.unit, count, measured, failed))
+    def _book(self, signal: Signal, items: int, measured: int, failed: int) -> None:
+        self.ledger.append(Entry(type(signal).__name__, signal.unit, items, measured, failed))
 
     def _complete(
-        self, store: Store, signal: Signal, items: Items, keys: Keys
-    ) -> tuple[int, dict[int, str]]:
-        """Measure what the store lacks; return how many items, and why a position has none."""
-        lacking = _lacking_blocks(store, keys)
+        self, store: Store, signal: Signal, items: Items, keys: Keys, distinct: Rows
+    ) -> tuple[int, dict[bytes, str]]:
+        """Measure what the store lacks; return how many items, and by key why some have none."""
+        lacking = _lacking_blocks(store, keys, distinct)
         before = sum(map(len, lacking.values()))
         if not lacking:
             return 0, {}
         open_blocks = OpenBlocks(items, keys, signal, lacking, store.folder, tuple(self.devices()))
-        self.progress.begin(signal, len(keys), len(keys) - before)
+        self.progress.begin(signal, len(distinct), len(distinct) - before)
         try:
             reasons = self._run(open_blocks, store)
         finally:
             self.progress.end()
-        lost = {int(p): why for block, why in reasons.items() for p in lacking[block]}
+        lost = {keys[p].tobytes(): why for block, why in reasons.items() for p in lacking[block]}
         return before - len(lost), lost
 
     def _run(self, open_blocks: OpenBlocks, store: Store) -> dict[int, str]:
@@ -266,13 +271,9 @@ class OpenBlocks:
         return work
 
 
-def _lacking_blocks(store: Store, keys: Keys) -> dict[int, NDArray[np.int64]]:
+def _lacking_blocks(store: Store, keys: Keys, distinct: Rows) -> dict[int, NDArray[np.int64]]:
     """Cut the request into blocks and return what each of them lacks, each key once."""
-    _, first = np.unique(keys, axis=0, return_index=True)
-    lacks = np.zeros(len(keys), bool)
-    lacks[first] = True
-    lacks &= store.find(keys)[:, 0] < 0
-    positions = np.flatnonzero(lacks)
+    positions = distinct[store.find(keys[distinct])[:, 0] < 0]
     if not len(positions):
         return {}
     blocks, starts = np.unique(positions // BLOCK_ITEMS, return_index=True)
@@ -284,26 +285,18 @@ def _is_missing(store: Store, open_blocks: OpenBlocks, block: int) -> bool:
     return bool((store.find(keys)[:, 0] < 0).any())
 
 
-def _places(
-    store: Store, keys: Keys, items: Items, pool: Pool, reasons: dict[int, str]
-) -> tuple[NDArray[np.int64], dict[int, str]]:
-    """Return where each image or row of the pool is stored, and why some have no value."""
-    size = len(pool.images) if items.unit == "image" else len(pool)
-    found = store.find(keys)
-    places = np.full((size, 2), -1, np.int64)
-    places[items.ids] = found
-    failures = {
-        int(items.ids[p]): reasons.get(int(p), "not measured")
-        for p in np.flatnonzero(found[:, 0] < 0)
-    }
+def _reasons(
+    store: Store, keys: Keys, places: NDArray[np.int64], lost: dict[bytes, str]
+) -> dict[int, str]:
+    """Return, by position in the request, why an item has no value: stored reasons, and `lost`."""
+    reasons = {int(p): lost[keys[p].tobytes()] for p in np.flatnonzero(places[:, 0] < 0)}
+    order = np.argsort(places[:, 0], kind="stable")
+    bounds = np.searchsorted(places[order, 0], np.arange(len(store.parts) + 1))
     for number, part in enumerate(store.parts):
-        why = part.batch.column("reason")
-        if why.null_count == len(why):
-            continue
-        here = np.flatnonzero(found[:, 0] == number)
-        texts = why.to_pylist()
+        texts = part.reasons()
+        here = order[bounds[number] : bounds[number + 1]] if any(texts) else ()
         for position in here:
-            reason = texts[found[position, 1]]
-            if reason is not None:
-                failures[int(items.ids[position])] = reason
-    return places, failures
+            why = texts[places[position, 1]]
+            if why is not None:
+                reasons[int(position)] = why
+    return reasons

@@ -54,7 +54,7 @@ class ItemValues(Protocol):
         ...
 
     def why(self, item: int) -> str:
-        """Return why an item has no value."""
+        """Return why an item has no value; -1 is an item that does not exist."""
         ...
 
     def gather(self, column: str, items: NDArray[np.int64]) -> NDArray[Any]:
@@ -78,10 +78,20 @@ class ByRow:
 
     def ok(self, rows: Rows) -> NDArray[np.bool_]:
         """See `Measured.ok`."""
-        bad = np.cumsum((self.flat < 0) | ~self.values.fine[self.flat])
-        upto = np.concatenate([[0], bad])
-        first, last = self.starts[rows], self.starts[rows + 1]
-        return np.asarray((upto[first] == upto[last]) & (last > first))
+        counts = self.starts[rows + 1] - self.starts[rows]
+        items = self._items(rows)
+        bad = items < 0
+        bad[~bad] = ~self.values.fine[items[~bad]]
+        upto = np.concatenate([[0], np.cumsum(bad)])
+        ends = np.cumsum(counts)
+        return np.asarray((upto[ends] == upto[ends - counts]) & (counts > 0))
+
+    def _items(self, rows: Rows) -> NDArray[np.int64]:
+        """Return the items of some rows, row after row."""
+        counts = self.starts[rows + 1] - self.starts[rows]
+        before = np.cumsum(counts) - counts
+        at = np.repeat(self.starts[rows] - before, counts) + np.arange(int(counts.sum()))
+        return self.flat[at]
 
     def reasons(self, rows: Rows) -> list[str | None]:
         """See `Measured.reasons`."""
@@ -91,18 +101,15 @@ class ByRow:
     def _why(self, row: int) -> str:
         items = self.flat[self.starts[row] : self.starts[row + 1]]
         bad = (int(i) for i in items if i < 0 or not self.values.fine[i])
-        first = next(bad, -1)
-        return self.values.why(first) if first >= 0 else "no value"
+        return self.values.why(next(bad, -1))
 
     def take(self, column: str, rows: Rows) -> NDArray[Any]:
         """See `Measured.take`."""
         counts = self.starts[rows + 1] - self.starts[rows]
-        ends = np.cumsum(counts)
-        at = np.repeat(self.starts[rows] - ends + counts, counts) + np.arange(int(counts.sum()))
-        values = self.values.gather(column, self.flat[at])
+        values = self.values.gather(column, self._items(rows))
         if bool((counts == 1).all()):
             return values
-        sums = np.add.reduceat(values.astype(np.float64), ends - counts, axis=0)
+        sums = np.add.reduceat(values.astype(np.float64), np.cumsum(counts) - counts, axis=0)
         return np.asarray(sums / counts.reshape(-1, *([1] * (values.ndim - 1))))
 
     def blocks(self, column: str, rows: Rows) -> Iterator[NDArray[Any]]:
@@ -120,19 +127,27 @@ class StoredItems:
         parts: the files that hold them.
         places: (I, 2) int64, part and row of each item, (-1, -1) where it was not asked for.
         failures: by item, why it has no value.
+        fine: (I,) see `ItemValues.fine`.
     """
 
     columns: tuple[Column, ...]
     parts: list[Part]
     places: NDArray[np.int64]
     failures: dict[int, str]
+    fine: NDArray[np.bool_]
 
-    @property
-    def fine(self) -> NDArray[np.bool_]:
-        """See `ItemValues.fine`."""
-        fine = self.places[:, 0] >= 0
-        fine[list(self.failures)] = False
-        return fine
+    @classmethod
+    def of(
+        cls,
+        columns: tuple[Column, ...],
+        parts: list[Part],
+        places: NDArray[np.int64],
+        failures: dict[int, str],
+    ) -> StoredItems:
+        """Put stored items together; the arguments are the attributes."""
+        fine = places[:, 0] >= 0
+        fine[list(failures)] = False
+        return cls(columns, parts, places, failures, fine)
 
     def why(self, item: int) -> str:
         """See `ItemValues.why`."""
@@ -142,12 +157,14 @@ class StoredItems:
         """See `ItemValues.gather`; a whole run of one part is a view of the file."""
         wanted = next(c for c in self.columns if c.name == column)
         parts, places = self.places[items, 0], self.places[items, 1]
-        used = np.unique(parts)
+        order = np.argsort(parts, kind="stable")
+        used, first = np.unique(parts[order], return_index=True)
         if len(used) == 1:
             values = self.parts[used[0]].values(wanted)
             run = slice(int(places[0]), int(places[0]) + len(places))
             return np.asarray(values[run if bool((np.diff(places) == 1).all()) else places])
-        pieces = [(parts == p, self.parts[p].values(wanted)) for p in used]
+        mine_of = np.split(order, first[1:])
+        pieces = [(m, self.parts[p].values(wanted)) for m, p in zip(mine_of, used, strict=False)]
         dtype = np.result_type(*(values.dtype for _, values in pieces)) if pieces else np.float64
         shape = pieces[0][1].shape[1:] if pieces else ()
         out = np.empty((len(items), *shape), dtype)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from types import ModuleType
 
 from visift.engine.executor import Event, Events, OpenWork, ShardDone, ShardFailed, describe
 
@@ -30,7 +31,21 @@ class _Worker:
     number: int
     process: SpawnProcess
     pipe: Connection
+    ready: bool = False
     shard: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """First message of a worker: its work is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _NotOpened:
+    """First message of a worker whose work cannot be opened."""
+
+    reason: str
+    error: BaseException | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,62 +55,90 @@ class Processes:
     workers: int
 
     def map(self, open_work: OpenWork, shards: Sequence[int]) -> Events:
-        """See `Executor.map`."""
-        waiting = deque(shards)
-        count = min(self.workers, len(waiting))
-        payload = pickle.dumps(open_work)
-        staff: dict[Connection, _Worker] = {}
+        """See `Executor.map`.
+
+        A worker that dies while it opens the work is not replaced; if none is left, the shards
+        still waiting are reported as failed.
+        """
+        staff = _Staff(pickle.dumps(open_work), deque(shards), {})
         try:
-            for number in range(count):
-                _hire(staff, number, payload, waiting)
-            while staff:
-                for pipe in connection.wait(list(staff)):
+            staff.hire(range(min(self.workers, len(shards))))
+            while staff.has_work():
+                for pipe in connection.wait(list(staff.workers)):
                     assert isinstance(pipe, Connection)
-                    yield from _hear(staff, pipe, payload, waiting)
+                    yield from staff.hear(pipe)
         finally:
-            _dismiss(list(staff.values()))
+            _dismiss(list(staff.workers.values()))
 
 
-def _hire(
-    staff: dict[Connection, _Worker], number: int, payload: bytes, waiting: deque[int]
-) -> None:
-    """Start a worker and hand it its first shard."""
-    ours, theirs = get_context("spawn").Pipe()
-    process = get_context("spawn").Process(target=_serve, args=(theirs, number), daemon=True)
-    with _one_thread():
+@dataclass(slots=True)
+class _Staff:
+    """The workers of one `map`.
+
+    Attributes:
+        payload: the pickled `OpenWork`.
+        waiting: shards nobody has taken yet.
+        workers: by our end of their pipe.
+    """
+
+    payload: bytes
+    waiting: deque[int]
+    workers: dict[Connection, _Worker]
+
+    def has_work(self) -> bool:
+        """Return whether a shard is waiting or in hand."""
+        return bool(self.waiting) or any(w.shard is not None for w in self.workers.values())
+
+    def hire(self, numbers: Sequence[int]) -> None:
+        """Start workers side by side, then tell each what to open."""
+        hired = []
+        for number in numbers:
+            worker = _start(number)
+            self.workers[worker.pipe] = worker
+            hired.append(worker)
+        for worker in hired:
+            with suppress(OSError):
+                worker.pipe.send_bytes(self.payload)
+
+    def hear(self, pipe: Connection) -> Iterator[Event]:
+        """Take one message of a worker, or notice that it is gone."""
+        worker = self.workers[pipe]
+        try:
+            message = pipe.recv()
+        except (EOFError, OSError):
+            yield from self._replace(worker)
+            return
+        if isinstance(message, _NotOpened):
+            raise message.error or RuntimeError(message.reason)
+        worker.ready = True
+        worker.shard = self.waiting.popleft() if self.waiting else None
+        with suppress(OSError):
+            pipe.send(worker.shard)
+        if not isinstance(message, _Ready):
+            yield message
+
+    def _replace(self, worker: _Worker) -> Iterator[Event]:
+        """Report the shard of a dead worker and hire another one, if this one ever worked."""
+        del self.workers[worker.pipe]
+        worker.process.join(_LEAVE_SECONDS)  # a signal of ours would hide why it went
+        _dismiss([worker])
+        if worker.ready and self.waiting:
+            self.hire([worker.number])
+        reason = f"the worker died ({_ending(worker.process)})"
+        if worker.shard is not None:
+            yield ShardFailed(worker.shard, reason)
+        while self.waiting and not self.workers:
+            yield ShardFailed(self.waiting.popleft(), f"{reason} before it could begin")
+
+
+def _start(number: int) -> _Worker:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, number), daemon=True)
+    with _one_thread(), _interrupts_held(), _main_left_alone():
         process.start()
     theirs.close()
-    worker = _Worker(number, process, ours)
-    staff[ours] = worker
-    with suppress(OSError):
-        ours.send_bytes(payload)
-    _hand_out(worker, waiting)
-
-
-def _hand_out(worker: _Worker, waiting: deque[int]) -> None:
-    worker.shard = waiting.popleft() if waiting else None
-    with suppress(OSError):
-        worker.pipe.send(worker.shard)
-
-
-def _hear(
-    staff: dict[Connection, _Worker], pipe: Connection, payload: bytes, waiting: deque[int]
-) -> Iterator[Event]:
-    """Take one message, or notice that a worker is gone and hire another."""
-    worker = staff[pipe]
-    try:
-        event: Event = pipe.recv()
-    except (EOFError, OSError):
-        del staff[pipe]
-        lost = worker.shard
-        _dismiss([worker])
-        if waiting:
-            _hire(staff, worker.number, payload, waiting)
-        if lost is not None:
-            yield ShardFailed(lost, f"the worker died ({_ending(worker.process)})")
-        return
-    _hand_out(worker, waiting)
-    yield event
+    return _Worker(number, process, ours)
 
 
 def _ending(process: SpawnProcess) -> str:
@@ -109,9 +152,9 @@ def _dismiss(workers: list[_Worker]) -> None:
     """Close all pipes, then wait for the workers; those that do not leave are terminated."""
     for worker in workers:
         worker.pipe.close()
-    for worker in workers:
-        if worker.shard is not None:
+        if worker.shard is not None or not worker.ready:
             worker.process.terminate()
+    for worker in workers:
         worker.process.join(_LEAVE_SECONDS)
         if worker.process.is_alive():
             worker.process.kill()
@@ -133,15 +176,48 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Have a child start deaf to Ctrl-C, which the terminal sends to it as well as to us."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _main_left_alone() -> Iterator[None]:
+    """Have a child start without running the user's main script again.
+
+    Spawned children import it, which would repeat a script that has no guard, and fails for one
+    that came through standard input; workers need nothing of it.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _serve(pipe: Connection, number: int) -> None:
     """What a worker does: open the work, then measure shards until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, OSError):
-        open_work: OpenWork = pickle.loads(pipe.recv_bytes())
-        work = None
+        payload = pipe.recv_bytes()
+        try:
+            open_work: OpenWork = pickle.loads(payload)
+            work = open_work(number)
+        except Exception as error:
+            pipe.send(_NotOpened(describe(error), _portable(error)))
+            return
+        pipe.send(_Ready())
         while (shard := pipe.recv()) is not None:
             try:
-                work = work or open_work(number)
                 work(shard)
             except Exception as error:
                 pipe.send(ShardFailed(shard, describe(error), _portable(error)))

@@ -7,14 +7,11 @@ measure the same block write the same file. Nothing in a part depends on time or
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import time
-import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -24,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from visift.errors import StorageError
+from visift.files import disk_errors, write_atomically
 from visift.signals.signal import Column, Values
 
 KEY_BYTES = 16
@@ -33,10 +30,17 @@ _STALE_SECONDS = 3600.0
 Keys = NDArray[np.uint64]
 
 
-def item_keys(texts: Sequence[str]) -> Keys:
+def item_keys(texts: Iterable[str]) -> Keys:
     """Return (n, 2) uint64: the BLAKE2b-128 of each item key, as two halves."""
     digests = b"".join(blake2b(t.encode(), digest_size=KEY_BYTES).digest() for t in texts)
     return np.frombuffer(digests, dtype=">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def first_places(keys: Keys) -> NDArray[np.int64]:
+    """Return, ascending, the positions at which a key occurs for the first time."""
+    order = np.lexsort((keys[:, 1], keys[:, 0]))
+    same = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
+    return np.sort(order[np.concatenate([[True], ~same])[: len(keys)]])
 
 
 def signal_folder(cache: Path, identity: Mapping[str, Any]) -> Path:
@@ -57,21 +61,28 @@ class Part:
     batch: pa.RecordBatch
 
     def values(self, column: Column) -> NDArray[Any]:
-        """Return all its values of a column, (n,) or (n, d), without copying where unscaled."""
+        """Return all its values of a column, (n, *shape), without copying where unscaled."""
         array = self.batch.column(column.name)
-        if not column.shape:
-            return np.asarray(array.to_numpy(zero_copy_only=False))
-        values: NDArray[Any] = array.flatten().to_numpy().reshape(len(array), -1)
-        return (
-            _unscale(values, self.batch.column(f"{column.name}_scale")) if column.scaled else values
-        )
+        flat = array.flatten() if column.shape else array
+        sides = (-1 if side is None else side for side in column.shape)
+        values: NDArray[Any] = flat.to_numpy(zero_copy_only=False).reshape(len(array), *sides)
+        if not column.scaled:
+            return values
+        return _unscale(values, self.batch.column(f"{column.name}_scale").to_numpy())
+
+    def reasons(self) -> list[str | None]:
+        """Return why each item has no value, None where it has one."""
+        column = self.batch.column("reason")
+        if column.null_count == len(column):
+            return [None] * len(column)
+        reasons: list[str | None] = column.to_pylist()
+        return reasons
 
 
-def _unscale(values: NDArray[Any], scales: pa.Array) -> NDArray[Any]:
-    factors = scales.to_numpy()
-    if bool((factors == 1).all()):
+def _unscale(values: NDArray[Any], scale: NDArray[np.float32]) -> NDArray[Any]:
+    if bool((scale == 1).all()):
         return values
-    return values.astype(np.float32) * factors.reshape(-1, *([1] * (values.ndim - 1)))
+    return values.astype(np.float32) * scale.reshape(-1, *([1] * (values.ndim - 1)))
 
 
 @dataclass(slots=True)
@@ -84,7 +95,6 @@ class Store:
     folder: Path
     columns: tuple[Column, ...]
     parts: list[Part] = field(default_factory=list)
-    _names: set[str] = field(default_factory=set)
     _keys: Keys = field(default_factory=lambda: np.empty((0, 2), np.uint64))
     _places: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
@@ -96,32 +106,32 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             note = folder / "identity.json"
             if not note.exists():
-                _write_atomically(note, _canonical(identity))
+                write_atomically(note, _canonical(identity))
         _sweep(folder)
         store = cls(folder, columns)
         store.refresh()
         return store
 
     def refresh(self) -> None:
-        """Look at the folder again and map what is new."""
-        fresh = sorted(p for p in self.folder.glob("*.arrow") if p.name not in self._names)
-        for path in fresh:
-            part = _read_part(path)
-            if part is not None:
-                self.parts.append(part)
-                self._names.add(path.name)
-        if fresh:
+        """Look at the folder again and map what is new.
+
+        Parts are held in the order of their names, so that where two hold one item everybody
+        reads the same one, whenever they looked.
+        """
+        known = {part.path.name for part in self.parts}
+        fresh = [_read_part(p) for p in self.folder.glob("*.arrow") if p.name not in known]
+        read = [part for part in fresh if part is not None]
+        if read:
+            self.parts = sorted([*self.parts, *read], key=lambda part: part.path.name)
             self._index()
 
     def _index(self) -> None:
         keys = [_part_keys(part) for part in self.parts]
-        places = [
-            np.stack([np.full(len(k), i), np.arange(len(k))], axis=1) for i, k in enumerate(keys)
-        ]
-        if not keys:
-            return
-        joined, where = np.concatenate(keys), np.concatenate(places)
-        order = np.lexsort((joined[:, 1], joined[:, 0]))
+        joined = np.concatenate(keys)
+        sizes = [len(k) for k in keys]
+        inside = np.concatenate([np.arange(size) for size in sizes])
+        where = np.stack([np.repeat(np.arange(len(sizes)), sizes), inside], axis=1)
+        order = np.argsort(joined[:, 0], kind="stable")
         self._keys, self._places = joined[order], where[order]
 
     def find(self, keys: Keys) -> NDArray[np.int64]:
@@ -154,7 +164,7 @@ class Store:
             writer.write_batch(batch)
         path = self.folder / f"{name}.arrow"
         with disk_errors(self.folder):
-            _write_atomically(path, sink.getvalue())
+            write_atomically(path, sink.getvalue())
         return path
 
 
@@ -201,7 +211,7 @@ def _part_keys(part: Part) -> Keys:
 def _read_part(path: Path) -> Part | None:
     try:
         return Part(path, pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0))
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         warnings.warn(f"{path} is damaged ({error}); its items are measured again.", stacklevel=2)
         return None
 
@@ -213,43 +223,3 @@ def _sweep(folder: Path) -> None:
         with suppress(OSError):
             if now - path.stat().st_mtime > _STALE_SECONDS:
                 path.unlink()
-
-
-def _write_atomically(path: Path, data: Any) -> None:
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-@contextmanager
-def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one clear sentence."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "the disk is full" if full else f"cannot be written ({error.strerror})"
-        fix = "Free some space" if full else "Choose another folder"
-        raise StorageError(
-            f"{what}.",
-            where=str(where),
-            fix=f"{fix} and run the same command again: what is measured is kept.",
-        ) from error

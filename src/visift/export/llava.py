@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.engine.store import disk_errors
+from visift.files import disk_errors
 from visift.pool.pool import Pool
 
 _BLANK = " \t\r\n"
@@ -44,7 +44,7 @@ def write(pool: Pool, rows: NDArray[np.int64], path: Path) -> int:
 
 def without_image_key(raw: bytes) -> bytes:
     """Return a JSON object without its top-level key `image`; the same object if it has none."""
-    if b'"image"' not in raw:
+    if b'"image"' not in raw and b"\\u" not in raw:
         return raw
     text = raw.decode()
     spans = [(start, end) for key, start, end in _members(text) if key == "image"]
@@ -57,7 +57,8 @@ def without_image_key(raw: bytes) -> bytes:
 
 def _members(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield (key, start, end) of the members of a JSON object, from key to end of value."""
-    decoder = json.JSONDecoder()
+    # Numbers stay text: nothing is lost, and none is too long.
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str)
     at = _skip(text, text.index("{") + 1)
     while text[at] == '"':
         start = at

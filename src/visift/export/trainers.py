@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.engine.store import disk_errors
 from visift.errors import InputError, did_you_mean
 from visift.export import llava
 from visift.export.readback import check_llava
+from visift.files import disk_errors
 from visift.pool.pool import Pool
 
 TRAINERS = ("llava",)
@@ -79,5 +79,5 @@ def _instructions(
             f"- {several:,} records show several images: LLaVA-NeXT reads them, LLaVA-1.5 does not."
         )
     if changed:
-        lines.append(f"- {changed:,} text-only records had an empty `image` key, removed here.")
+        lines.append(f"- {changed:,} empty `image` keys of text-only records were taken out here.")
     return "\n".join(lines) + "\n"

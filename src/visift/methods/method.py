@@ -13,7 +13,17 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from visift.budget import Budget
 from visift.engine.lab import Lab
@@ -94,6 +104,8 @@ def method_class(name: str) -> type[Method]:
     Raises:
         InputError: there is no such method; offers the nearest name.
     """
+    if not name:
+        raise InputError("no method was named.", fix=f"Name one: --method {' | '.join(METHODS)}")
     target = {**{e.name: e.value for e in entry_points(group=ENTRY_POINTS)}, **METHODS}.get(name)
     target = target or (name if ":" in name else None)
     if target is None:
@@ -104,9 +116,13 @@ def method_class(name: str) -> type[Method]:
     module, _, attribute = target.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise InputError(f'method "{name}" cannot be imported ({error}).') from error
-    return found  # type: ignore[no-any-return]
+    if not dataclasses.is_dataclass(found) or not hasattr(found, "choose"):
+        raise InputError(
+            f'"{name}" is no method.', fix="A method is a dataclass with measure and choose."
+        )
+    return cast("type[Method]", found)
 
 
 def build(name: str, given: Mapping[str, Any], **flags: Any) -> Method:
@@ -158,9 +174,9 @@ def settings(method: Method, given: Mapping[str, Any]) -> list[Setting]:
 
 
 def _preset(kind: type[Method], given: Mapping[str, Any]) -> Mapping[str, Any]:
-    wanted = given.get("preset")
-    if wanted is None:
+    if given.get("preset") is None:
         return {}
+    wanted = str(given["preset"])
     if wanted not in kind.presets:
         there = ", ".join(kind.presets) or "none"
         raise InputError(

@@ -35,7 +35,7 @@ from visift.methods.ranking import fill_seats
 from visift.models.ref import ModelRef
 from visift.numerics.allocate import seat_order
 from visift.numerics.rounding import significant
-from visift.numerics.sums import add_up, group_sums, over_chunks
+from visift.numerics.sums import group_sums, row_values
 from visift.pool.pool import Pool
 from visift.selection import Choice
 from visift.signals.features import Pooling, VisualFeatures
@@ -76,62 +76,55 @@ def redundancy(
     """Return R_i = 1/(N-1) * sum over j != i of z_i . z_j, without the N x N matrix.
 
     Exact linear form: R_i = (z_i . S - |z_i|^2)/(N-1) with S = sum_j z_j; three passes, O(Nd) time,
-    O(Gd) memory beside a chunk.
+    O(Gd) memory beside a few chunks.
 
     Args:
         blocks: called once a pass; yields the (M, d) features in order, in blocks of any size.
         group: (M,) group an item is scored in, from 0 to groups - 1.
         groups: G.
         center: c_i = mean of the group (`corpus`), of the vector itself (`row`), or 0 (`none`).
-        centre_group: (M,) group the corpus mean is taken over; `group` by default.
+        centre_group: (M,) coarser groups the corpus mean is taken over; `group` by default.
     """
     mean_of = group if centre_group is None else centre_group
     sizes = np.bincount(group, minlength=groups)
-    width = next(iter(blocks())).shape[1]
-    mu = np.zeros((groups, width))
+    mu = np.zeros((groups, 1))
     if center == "corpus":
         counts = np.bincount(mean_of, minlength=groups)
-        sums = over_chunks(blocks(), lambda at, F: group_sums(_wide(F), _of(mean_of, at, F)))
-        mu = add_up(sums, groups, width) / np.maximum(counts, 1)[:, None]
+        mu = group_sums(blocks(), mean_of, groups, lambda g, rows, F: F.sum(axis=0))
+        mu /= np.maximum(counts, 1)[:, None]
 
-    def centred(at: int, F: NDArray[Any]) -> Float:
-        if center == "row":
-            return np.subtract(_wide(F), _wide(F).mean(axis=1, keepdims=True))
-        return np.subtract(F, mu[_of(mean_of, at, F)], dtype=np.float64)
+    def centre(rows: IntArray, F: Float) -> Float:
+        return F.mean(axis=1, keepdims=True) if center == "row" else mu[mean_of[rows[:1]]]
 
     inverse_norm = np.zeros(len(group))
 
-    def unit_sums(at: int, F: NDArray[Any]) -> tuple[IntArray, Float]:
-        D = centred(at, F)
-        inverse_norm[at : at + len(F)] = _inverse_norms(D, _wide(F))
-        return group_sums(D, _of(group, at, F), inverse_norm[at : at + len(F)])
+    def unit_sum(g: int, rows: IntArray, F: Float) -> Float:
+        c = centre(rows, F)
+        D = np.subtract(F, c, out=F)
+        inverse_norm[rows] = _inverse_norms(D, c)
+        return np.asarray(inverse_norm[rows] @ D)
 
-    S = add_up(over_chunks(blocks(), unit_sums), groups, width)
+    S = group_sums(blocks(), group, groups, unit_sum)
 
-    def similarity(at: int, F: NDArray[Any]) -> Float:
-        dots = np.einsum("ij,ij->i", centred(at, F), S[_of(group, at, F)])
-        return dots * inverse_norm[at : at + len(F)]
+    def similarity(g: int, rows: IntArray, F: Float) -> Float:
+        D = np.subtract(F, centre(rows, F), out=F)
+        return np.asarray(inverse_norm[rows] * (D @ S[g]))
 
-    dots = np.concatenate(list(over_chunks(blocks(), similarity)))
     zero = inverse_norm == 0
-    R = (dots - ~zero) / np.maximum(sizes[group] - 1, 1)
+    R = (row_values(blocks(), group, similarity) - ~zero) / np.maximum(sizes[group] - 1, 1)
     R[zero | (sizes[group] == 1)] = 0.0
-    return Redundancy(R, np.linalg.norm(S, axis=1), zero, width)
+    return Redundancy(R, np.linalg.norm(S, axis=1), zero, S.shape[1])
 
 
-def _wide(F: NDArray[Any]) -> Float:
-    return F.astype(np.float64)
+def _inverse_norms(D: Float, c: Float) -> Float:
+    """Return 1/|D_i|, or 0 where |D_i| = |F_i - c_i| <= 1e-9 max(|F_i|, |c_i|): rounding noise.
 
-
-def _of(group: IntArray, at: int, F: NDArray[Any]) -> IntArray:
-    return group[at : at + len(F)]
-
-
-def _inverse_norms(D: Float, F: Float) -> Float:
-    """Return 1/|F_i - c_i|, or 0 where that length is rounding noise: <= 1e-9 max(|F_i|, |c_i|)."""
-    length = np.sqrt(np.einsum("ij,ij->i", D, D))
-    scale = np.maximum(np.sqrt(np.einsum("ij,ij->i", F, F)), np.linalg.norm(F - D, axis=1))
-    return np.divide(1.0, length, out=np.zeros_like(length), where=length > ZERO * scale)
+    |F_i| and |c_i| are the same there (to nine digits), so that |c_i| alone decides. `c` is (n, 1),
+    (1, d) or (1, 1).
+    """
+    length = np.sqrt(np.vecdot(D, D))
+    noise = ZERO * np.linalg.norm(c, axis=1) * math.sqrt(D.shape[1] / c.shape[1])
+    return np.asarray(np.divide(1.0, length, out=np.zeros_like(length), where=length > noise))
 
 
 @dataclass(frozen=True, slots=True)

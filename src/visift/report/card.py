@@ -9,12 +9,9 @@ if TYPE_CHECKING:
     from visift.run import Run
 
 
-def dataset_card(run: Run) -> str:
+def dataset_card(run: Run, warning: str | None) -> str:
     """Return `README.md` of a run: what was chosen from what, how, and what was set aside."""
-    from visift.rundir import toy_warning
-
     usable, chosen = int(run.selection.facts["usable"]), len(run.selection)
-    warning = toy_warning(run.config)
     before = Counter(run.selection.scores["source"].to_pylist())
     after = Counter(run.selection.table["source"].to_pylist())
     lines = [
@@ -32,13 +29,18 @@ def dataset_card(run: Run) -> str:
         "| source | pool | chosen |",
         "|---|---:|---:|",
         *(
-            f"| {source or 'no source'} | {count:,} | {after[source]:,} |"
+            f"| {_cell(source or 'no source')} | {count:,} | {after[source]:,} |"
             for source, count in before.most_common()
         ),
         "",
         "| setting | value | from |",
         "|---|---|---|",
-        *(f"| {s.name} | {s.value} | {s.origin} |" for s in run.settings),
+        *(f"| {s.name} | {_cell(s.value)} | {s.origin} |" for s in run.settings),
         "",
     ]
     return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    """Return a value as one cell of a Markdown table."""
+    return " ".join(str(value).split()).replace("|", "\\|")

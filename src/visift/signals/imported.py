@@ -278,9 +278,17 @@ def _by_image(
         raise _not_there(pool, file, keys, int(unknown[0]))
     images = pool.images
     place = pc.index_in(written, keys).fill_null(-1).to_numpy()
-    by_id = np.full(len(images) + 1, -1, np.int64)
-    by_id[images.flat[place >= 0]] = place[place >= 0]
-    by_id[-1] = -1  # where a reference that was not found points to
+    named = (place >= 0) & (images.flat >= 0)
+    pairs = np.unique(np.stack([place[named], images.flat[named]]), axis=1)
+    again = np.flatnonzero(np.diff(pairs[0]) == 0)
+    if len(again):
+        raise InputError(
+            f"image {keys[int(pairs[0, again[0]])].as_py()!r} is another one in each joined pool.",
+            where=str(file.path),
+            fix="Name the records instead: row or uid.",
+        )
+    by_id = np.full(len(images) + 1, -1, np.int64)  # the last one is for references not found
+    by_id[pairs[1]] = pairs[0]
     return images.offsets, by_id[images.flat]
 
 
