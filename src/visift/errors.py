@@ -47,6 +47,10 @@ class TooManyUnusable(VisiftError):
     """More records than `--max-unusable` allows cannot be used."""
 
 
+class MeasuringError(VisiftError):
+    """Workers that measure fail, whatever they are given."""
+
+
 class StorageError(VisiftError):
     """The disk is full, or a stored part cannot be read."""
 

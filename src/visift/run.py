@@ -182,12 +182,15 @@ def execute(
     lab = _lab(config, pool, asked.imported, progress or Silent())
     folder = RunFolder.begin(output, config, overwrite)
     inputs = asked.method.measure(pool, lab, asked.budget)
+    _say_unused(say, asked.imported, lab)
     lab.resolve()
     found = Quarantine.of(faults, lab.failures())
     found.check(pool, asked.allowed, "What is measured is kept.")
     if found.reasons:
         say("Set aside", f"{found.summary()} → {folder.path / 'quarantine.parquet'}")
     say("Method", f"{config.method}: {asked.method.summary}")
+    if config.model is not None and not hasattr(asked.method, "model"):
+        say("Note", f"{config.method} measures nothing: --model is not used")
     choice = asked.method.choose(pool, inputs, asked.budget)
     selection = Selection.of(pool, choice, found.reasons)
     seconds = time.monotonic() - started
@@ -296,12 +299,31 @@ def _say_pool(say: Say, pool: Pool) -> None:
     names = " + ".join(file.name for file in pool.files[:_SHOWN_FILES])
     more = f" + {len(pool.files) - _SHOWN_FILES} more" if len(pool.files) > _SHOWN_FILES else ""
     labels = f"{sources} source{'s' if sources > 1 else ''}" if sources else "no source labels"
+    labels += _labelled_by(pool)
     say("Pool", f"{names}{more} · {len(pool):,} records · {text:,} text-only · {labels}")
     images = pool.images
     missing = len(images.reasons)
-    lost = f"{missing:,} references not found" if missing else "all found"
+    plural = "" if missing == 1 else "s"
+    lost = f"{missing:,} reference{plural} not found" if missing else "all found"
     if len(images.flat):
         say("Images", f"{len(images.flat):,} references · {len(images):,} images · {lost}")
+
+
+def _say_unused(say: Say, imported: Imported, lab: LocalLab) -> None:
+    """Name the `--signals` files that give nothing the method asks for."""
+    wanted = sorted({c.name for handle in lab.handles for c in handle.signal.columns})
+    for file in imported.files:
+        if not set(wanted) & set(file.columns):
+            reads = ", ".join(wanted) or "nothing"
+            say("Note", f"{file.path} is not used: the method reads {reads}")
+
+
+def _labelled_by(pool: Pool) -> str:
+    """Say where source labels come from, if not from a source field: ` (by image path)`."""
+    words = {"task": "by task", "path": "by image path"}
+    used = pool.index["source_by"].unique().to_pylist()
+    said = [text for by, text in words.items() if by in used]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def reopen(

@@ -93,8 +93,8 @@ def test_what_a_run_prints(
     assert (code, err) == (0, "")
     lines = [line.partition(" · 0.")[0] for line in out.splitlines()]
     assert lines == [
-        "Pool      pool.json · 60 records · 10 text-only · 3 sources",
-        "Images    50 references · 49 images · 1 references not found",
+        "Pool      pool.json · 60 records · 10 text-only · 3 sources (by image path)",
+        "Images    50 references · 49 images · 1 reference not found",
         "Set aside 1 record (1 image missing) → out/quarantine.parquet",
         "Method    stratified: random inside every source; separates mixture from score",
         "Selected  11 of 59 usable records (18.6%) · 9 images · 2 text-only",

@@ -233,9 +233,17 @@ def test_ctrl_c_reaches_the_parent_alone(tmp_path: Path) -> None:
     assert said.count("KeyboardInterrupt") == 1
 
 
-def test_ctrl_c_while_workers_start_is_the_parents_alone(tmp_path: Path) -> None:
+def deaf_to_ctrl_c(pid: str) -> bool:
+    """Return whether a process blocks or ignores SIGINT."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    said = dict(line.split(":", 1) for line in lines)
+    return bool((int(said["SigBlk"], 16) | int(said["SigIgn"], 16)) & (1 << (signal.SIGINT - 1)))
+
+
+def test_workers_are_deaf_to_ctrl_c_from_their_first_moment(tmp_path: Path) -> None:
     driver = start_driver(tmp_path)
     assert wait_until(lambda: len(children(driver.pid)) >= 2)
+    assert all(map(deaf_to_ctrl_c, children(driver.pid)))
     os.killpg(driver.pid, signal.SIGINT)
     _, said = driver.communicate(timeout=20)
     assert said.count("KeyboardInterrupt") == 1

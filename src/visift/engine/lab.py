@@ -20,7 +20,7 @@ from visift.engine.executor import Executor, Inline, ShardDone, Work
 from visift.engine.items import Items
 from visift.engine.measured import ByRow, Measured, Rows, StoredItems
 from visift.engine.store import Keys, Store, first_places, item_keys
-from visift.errors import VisiftError
+from visift.errors import MeasuringError, VisiftError
 from visift.pool.pool import Pool
 from visift.signals.imported import Imported
 from visift.signals.signal import Signal, identity
@@ -236,6 +236,11 @@ class LocalLab:
             missing = [b for b in missing if _is_missing(store, open_blocks, b)]
             if not missing:
                 break
+        if len(missing) == len(open_blocks.lacking) > 1:
+            raise MeasuringError(
+                f"nothing could be measured: {reasons.get(missing[0], 'no worker answered')}.",
+                fix="If memory is short, use fewer workers: --workers 1",
+            )
         return {block: reasons.get(block, "not measured") for block in missing}
 
 

@@ -32,7 +32,7 @@ class Labelled:
 
 
 def label_groups(
-    pool: Pool, rows: Rows, kind: Literal["source", "task"], unlabelled: str | None = None
+    pool: Pool, rows: Rows, kind: Literal["source", "task"] | None, unlabelled: str | None = None
 ) -> Labelled:
     """Group rows by a label.
 
@@ -42,12 +42,14 @@ def label_groups(
     Args:
         pool: what rows refer to.
         rows: (n,) rows to group.
-        kind: which label.
+        kind: which label; None makes one group, `all`.
         unlabelled: group for rows with images but without a label among labelled ones.
 
     Raises:
         InputError: there are such rows, and no group was named for them.
     """
+    if kind is None:
+        return Labelled((EVERYTHING,), np.zeros(len(rows), np.int64))
     groups = pool.groups(kind)
     of = groups.of_row[rows].astype(np.int64)
     names = [groups.labels[g] if g >= 0 else "" for g in of]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from visift.budget import Budget
 from visift.errors import InfeasibleBudget
-from visift.methods.cuts import CutTable
-from visift.methods.grouping import TEXT_ONLY, Labelled
-from visift.methods.ranking import interleave, new_images
+from visift.methods.cuts import CutTable, cut_table
+from visift.methods.grouping import EVERYTHING, TEXT_ONLY, Labelled
+from visift.methods.ranking import fill_seats, interleave, new_images
+from visift.numerics.allocate import seat_order
 from visift.pool.pool import Pool
 from visift.selection import Choice
 
@@ -150,46 +152,98 @@ class Ranking:
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
-def to_choice(
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Items with their scores; the lowest is the best.
+
+    Attributes:
+        items: M items.
+        labels: the group each is ranked in.
+        raw: (M,) the method's score.
+        score: (M,) the same, rounded as it ranks.
+    """
+
+    items: ImageItems
+    labels: Labelled
+    raw: NDArray[np.float64]
+    score: NDArray[np.float64]
+
+
+def choose_items(
     pool: Pool,
-    ranking: Ranking,
-    entries: IntArray,
-    labels: Labelled,
-    scores: NDArray[np.float64],
-    reasons: Sequence[str],
-    cuts: CutTable,
-    facts: Mapping[str, Any],
+    scored: Scored,
+    text: IntArray,
+    policy: TextOnly,
+    wanted: Budget | IntArray,
+    floors: IntArray,
+    reason: Callable[[Scored, CutTable, int], str],
+    notices: Sequence[str],
 ) -> Choice:
-    """Return the rows of the chosen entries with their scores, groups and reasons.
+    """Rank items inside their groups, groups by seat order, and take what is wanted.
 
     Args:
         pool: what rows refer to.
-        ranking: everything in order.
-        entries: those chosen, from `Ranking.cut_to` or `Ranking.after_items`.
-        labels: group of each item.
-        scores: (M,) raw score of each item.
-        reasons: (M,) sentence for each item, used for those chosen.
-        cuts: where each group was cut.
-        facts: for the report.
+        scored: items, groups and scores.
+        text: text-only rows in tie-key order.
+        policy: where they rank, see `Ranking.of`.
+        wanted: a budget, or (G,) the number of items of each group.
+        floors: (G,) items every group gets first.
+        reason: says why an item was chosen.
+        notices: what a reader should know.
     """
-    items = ranking.items
+    labels = scored.labels
+    sizes = np.bincount(labels.of, minlength=len(labels.labels))
+    seats = seat_order(sizes.tolist(), sizes.tolist(), floors.tolist())
+    order = fill_seats(seats, labels.of, scored.score, scored.items.key)
+    ranking = Ranking.of(scored.items, order, text, policy)
+    if isinstance(wanted, Budget):
+        entries = ranking.cut_to(pool, wanted, policy)
+    else:
+        entries = ranking.after_items(int(np.maximum(wanted, floors).sum()))
+    cuts = cut_table(labels, scored.score, ranking.chosen_items(entries))
+    return _named(pool, ranking, entries, scored, cuts, reason, notices)
+
+
+def _named(
+    pool: Pool,
+    ranking: Ranking,
+    entries: IntArray,
+    scored: Scored,
+    cuts: CutTable,
+    reason: Callable[[Scored, CutTable, int], str],
+    notices: Sequence[str],
+) -> Choice:
+    """Return the rows of the chosen entries with their scores, groups and reasons."""
+    items, rows = scored.items, ranking.rows(entries)
     item_of = np.full(len(pool), -1, np.int64)
     item_of[items.rows] = np.repeat(np.arange(len(items.first)), items.sizes)
-    known = item_of >= 0
-    score = np.full(len(pool), np.nan)
-    score[known] = scores[item_of[known]]
-    group: list[str | None] = [None] * len(pool)
-    for row in np.flatnonzero(known):
-        group[row] = labels.labels[labels.of[item_of[row]]]
-    for row in ranking.text:
-        group[row] = TEXT_ONLY
-    rows = ranking.rows(entries)
-    share = f"{int((entries < 0).sum()):,} of {len(ranking.text):,}"
-    said = [
-        reasons[item_of[r]] if item_of[r] >= 0 else f"text-only: one of {share}, by tie key"
-        for r in rows
-    ]
-    tied = np.array([item_of[r] >= 0 and cuts.tied[item_of[r]] for r in rows], bool)
-    usable = {"usable": ranking.usable(), "nested": True}
-    status: list[str | None] = [None] * len(pool)
-    return Choice(rows, said, score, group, status, tied, {**facts, **usable})
+    score = np.where(item_of >= 0, scored.raw[item_of], np.nan)
+    names = np.array([*scored.labels.labels, None], dtype=object)
+    group = names[np.where(item_of >= 0, scored.labels.of[item_of], -1)]
+    group[ranking.text] = TEXT_ONLY
+    drawn = f"text-only: one of {int((entries < 0).sum()):,} of {len(ranking.text):,}, by tie key"
+    facts = {
+        "direction": "lowest first",
+        "nested": True,
+        "usable": ranking.usable(),
+        "groups": cuts.facts(),
+        "notices": [*notices, *_imageless(pool, ranking.text, scored.labels)],
+    }
+    return Choice(
+        rows=rows,
+        reasons=[reason(scored, cuts, m) if m >= 0 else drawn for m in item_of[rows].tolist()],
+        score=score,
+        group=group.tolist(),
+        status=[None] * len(pool),
+        tied=np.where(item_of[rows] >= 0, cuts.tied[item_of[rows]], False),
+        facts=facts,
+    )
+
+
+def _imageless(pool: Pool, text: IntArray, labels: Labelled) -> list[str]:
+    """Name the labelled sources that have no image: their records rank as text-only ones."""
+    sources = pool.index["source"].take(pa.array(text)).unique().to_pylist()
+    if EVERYTHING in labels.labels:
+        return []
+    names = sorted({*sources} - {*labels.labels, None})
+    return [f"no images in {', '.join(names)}: ranked as text-only."] if names else []

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,20 +21,12 @@ from visift.budget import Budget
 from visift.engine.lab import Examples, Lab
 from visift.engine.measured import Measured
 from visift.errors import InputError
-from visift.methods.cuts import CutTable, cut_table
-from visift.methods.grouping import EVERYTHING, Labelled, label_groups
-from visift.methods.image_items import (
-    ImageItems,
-    ItemUnit,
-    Ranking,
-    TextOnly,
-    image_items,
-    to_choice,
-)
+from visift.methods.cuts import CutTable
+from visift.methods.grouping import Labelled, label_groups
+from visift.methods.image_items import ItemUnit, Scored, TextOnly, choose_items, image_items
 from visift.methods.method import param
-from visift.methods.ranking import fill_seats
+from visift.methods.ranking import tie_order
 from visift.models.ref import ModelRef
-from visift.numerics.allocate import seat_order
 from visift.numerics.rounding import significant
 from visift.numerics.sums import group_sums, row_values
 from visift.pool.pool import Pool
@@ -186,11 +179,11 @@ class Prism:
     def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
         """Rank the images of each source by R, lowest first, and take turns by seat order."""
         visual = inputs.visual[inputs.features.ok(inputs.visual)]
-        keys = pool.tie_keys(self.seed)
-        if self.tie == "uid":
-            keys = np.arange(len(pool), dtype=np.uint64)
+        if not len(visual):
+            raise InputError("prism compares images, and none of them has a value.")
+        keys = tie_order(pool, self.seed, self.tie)
         items = image_items(pool, visual, self.unit, keys)
-        labels = self._groups(pool, items)
+        labels = label_groups(pool, items.first, self._label(), self.unlabelled)
         sizes = np.bincount(labels.of, minlength=len(labels.labels))
         found = redundancy(
             lambda: inputs.features.blocks("visual_feature", items.first),
@@ -201,32 +194,19 @@ class Prism:
         )
         if found.zero.all():
             raise InputError("no signal: all features are the same.", fix="Check the model.")
-        score = significant(found.R, self.score_digits)
-        floors = np.minimum(sizes, self.min_per_source)
-        seats = seat_order(sizes.tolist(), sizes.tolist(), floors.tolist())
-        order = fill_seats(seats, labels.of, score, items.key)
-        text = inputs.text[np.argsort(keys[inputs.text], kind="stable")]
-        policy = self._text_policy(budget)
-        ranking = Ranking.of(items, order, text, policy)
-        if budget is None:
-            count = int(np.maximum(tau_counts(self.tau, sizes), floors).sum())
-            entries = ranking.after_items(count)
-        else:
-            entries = ranking.cut_to(pool, budget, policy)
-        cuts = cut_table(labels, score, ranking.chosen_items(entries))
-        facts = {
-            "direction": "lowest first",
-            "groups": cuts.facts(),
-            "zero_features": int(found.zero.sum()),
-            "notices": _notices(found, labels, self.unit),
-        }
-        reasons = [_reason(self.unit, labels, cuts, found.R, m) for m in range(len(score))]
-        return to_choice(pool, ranking, entries, labels, found.R, reasons, cuts, facts)
+        return choose_items(
+            pool,
+            Scored(items, labels, found.R, significant(found.R, self.score_digits)),
+            inputs.text[np.argsort(keys[inputs.text], kind="stable")],
+            self._text_policy(budget),
+            tau_counts(self.tau, sizes) if budget is None else budget,
+            np.minimum(sizes, self.min_per_source),
+            partial(_reason, self.unit),
+            _notices(found, labels, self.unit),
+        )
 
-    def _groups(self, pool: Pool, items: ImageItems) -> Labelled:
-        if self.scope == "all":
-            return Labelled((EVERYTHING,), np.zeros(len(items.first), np.int64))
-        return label_groups(pool, items.first, "source", self.unlabelled)
+    def _label(self) -> Literal["source"] | None:
+        return "source" if self.scope == "source" else None
 
     def _text_policy(self, budget: Budget | None) -> TextOnly:
         if self.text_only != "auto":
@@ -240,11 +220,12 @@ def tau_counts(tau: float, sizes: IntArray) -> IntArray:
     return np.array([int(share * int(n) + Fraction(1, 2)) for n in sizes], np.int64)
 
 
-def _reason(unit: ItemUnit, labels: Labelled, cuts: CutTable, R: Float, item: int) -> str:
-    g = labels.of[item]
+def _reason(unit: ItemUnit, scored: Scored, cuts: CutTable, item: int) -> str:
+    g = scored.labels.of[item]
     return (
         f"among the least similar {cuts.chosen[g] / cuts.size[g]:.1%} of {cuts.size[g]:,} "
-        f"{labels.labels[g]} {unit}s (similarity {R[item]:.3g}, median {cuts.median[g]:.3g})"
+        f"{cuts.labels[g]} {unit}s (similarity {scored.raw[item]:.3g}, "
+        f"median {cuts.median[g]:.3g})"
     )
 
 

@@ -5,10 +5,19 @@ Because the order does not depend on the budget, every budget is a prefix of it.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
+from visift.pool.pool import Pool
+
 IntArray = NDArray[np.int64]
+
+
+def tie_order(pool: Pool, seed: int, tie: Literal["hash", "uid"]) -> NDArray[np.uint64]:
+    """Return (N,) uint64, what settles equal scores: the seeded tie keys, or the pool's order."""
+    return pool.tie_keys(seed) if tie == "hash" else np.arange(len(pool), dtype=np.uint64)
 
 
 def rank_within(group: IntArray, *keys: NDArray[np.generic]) -> IntArray:

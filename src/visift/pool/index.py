@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
         ("content_hash", pa.binary(HASH_BYTES)),
         ("images", pa.list_(pa.string())),
         ("source", pa.string()),
+        ("source_by", pa.string()),
         ("task", pa.string()),
         ("fault", pa.string()),
     ]
@@ -35,7 +36,8 @@ def build_index(readers: Sequence[Reader]) -> pa.Table:
 
     Returns:
         A table with the columns of `SCHEMA`: `file` numbers the readers, `row` is 0-based in its
-        file, `fault` says why a record cannot be used (then its hash is all zero bytes).
+        file, `source_by` says what its source is taken from (`source`, `task` or `path`), `fault`
+        why a record cannot be used (then its hash is all zero bytes).
     """
     batches = [batch for number, reader in enumerate(readers) for batch in _batches(number, reader)]
     return pa.Table.from_batches(batches, schema=SCHEMA)
@@ -54,13 +56,14 @@ def _batches(number: int, reader: Reader) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch(arrays, schema=SCHEMA)
 
 
-def _entry(reader: Reader, row: int) -> tuple[bytes, list[str], str | None, str | None, str | None]:
-    """Return (hash, images, source, task, fault) of one record; labels fill in for each other."""
+def _entry(reader: Reader, row: int) -> tuple[bytes, list[str], *tuple[str | None, ...]]:
+    """Return the columns of one record from `content_hash` on; labels fill in for each other."""
     try:
         said = reader.parse(row)
         digest = content_hash(said.turns, said.images)
     except (ParseFault, UnicodeEncodeError) as fault:
-        return _NO_HASH, [], None, None, str(fault)
-    prefix = path_prefix(said.images)
-    source = said.source or said.task or prefix
-    return digest, said.images, source, said.task or said.source or prefix, None
+        return _NO_HASH, [], None, None, None, str(fault)
+    source, task, prefix = said.source, said.task, path_prefix(said.images)
+    found = source or task or prefix
+    by = None if found is None else "source" if source else "task" if task else "path"
+    return digest, said.images, found, by, task or source or prefix, None
