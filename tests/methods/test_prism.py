@@ -422,3 +422,13 @@ def test_without_images_it_says_so(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="no usable record has one"):
         choose(Pool.open(tmp_path / "text.json"), imported, budget="1")
+
+
+def test_sources_without_images_are_listed(tmp_path: Path) -> None:
+    rows: list[tuple[str | list[str] | None, str | None]] = [
+        ("0.png", "A"), ("1.png", "A"), ("2.png", "A"), (None, "chat"), (None, None),
+    ]  # fmt: skip
+    features = {"0.png": (1.0, 0.0), "1.png": (0.0, 2.0), "2.png": (3.0, 1.0)}
+    choice = choose(*make_pool(tmp_path, rows, features), budget="100%")
+    assert choice.facts["sources_without_images"] == ["chat"]
+    assert [choice.group[r] for r in (3, 4)] == ["text-only", "text-only"]

@@ -227,7 +227,8 @@ def _named(
         "nested": True,
         "usable": ranking.usable(),
         "groups": cuts.facts(),
-        "notices": [*notices, *_imageless(pool, ranking.text, scored.labels)],
+        "sources_without_images": _imageless(pool, ranking.text, scored.labels),
+        "notices": list(notices),
     }
     return Choice(
         rows=rows,
@@ -241,9 +242,8 @@ def _named(
 
 
 def _imageless(pool: Pool, text: IntArray, labels: Labelled) -> list[str]:
-    """Name the labelled sources that have no image: their records rank as text-only ones."""
+    """Return the labelled sources that have no image: their records rank as text-only ones."""
     sources = pool.index["source"].take(pa.array(text)).unique().to_pylist()
     if EVERYTHING in labels.labels:
         return []
-    names = sorted({*sources} - {*labels.labels, None})
-    return [f"no images in {', '.join(names)}: ranked as text-only."] if names else []
+    return sorted({*sources} - {*labels.labels, None})
