@@ -13,9 +13,8 @@ from visift.engine.measured import Measured
 from visift.methods.method import METHODS, Method, method_class
 from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
-from visift.run import cache_folder
 from visift.signals.signal import Signal
-from visift.staff import staffing
+from visift.staff import cache_folder, staffing
 
 
 def list_methods() -> dict[str, type[Method]]:

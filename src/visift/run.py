@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from visift.budget import Budget
 from visift.config import EngineConfig, PoolConfig, RunConfig, share
-from visift.engine.lab import LocalLab, Progress, Silent
+from visift.engine.lab import LocalLab
+from visift.engine.progress import Progress, Silent
 from visift.errors import InputError
 from visift.export.trainers import check_trainer, write_export
 from visift.methods.controls import matched_control, proportional_random
@@ -22,19 +23,13 @@ from visift.methods.method import Method, Setting, build, settings
 from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
 from visift.rundir import RunFolder
+from visift.say import Say, say_nothing, say_pool, say_unused
 from visift.selection import Selection
 from visift.signals.imported import Imported, SignalFile
-from visift.staff import staffing
+from visift.staff import cache_folder, staffing
 from visift.unusable import Quarantine, pool_faults
 
-Say = Callable[[str, str], None]
 Rows = NDArray[np.int64]
-
-_SHOWN_FILES = 3
-
-
-def _say_nothing(label: str, text: str) -> None:
-    """Take a line that nobody wants to read."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ def execute(
     *,
     overwrite: bool = False,
     pool: Pool | None = None,
-    say: Say = _say_nothing,
+    say: Say = say_nothing,
     progress: Progress | None = None,
 ) -> Run:
     """Carry out a run as configured; the same output and configuration continue where it stopped.
@@ -172,7 +167,7 @@ def execute(
     started = time.monotonic()
     asked = _understand(config, output)
     pool = open_pool(config.pool) if pool is None else pool
-    _say_pool(say, pool)
+    say_pool(say, pool)
     faults = pool_faults(pool)
     found = Quarantine.of(faults)
     found.check(pool, asked.allowed, "Nothing was measured yet.")
@@ -182,7 +177,7 @@ def execute(
     lab = _lab(config, pool, asked.imported, progress or Silent())
     folder = RunFolder.begin(output, config, overwrite)
     inputs = asked.method.measure(pool, lab, asked.budget)
-    _say_unused(say, asked.imported, lab)
+    say_unused(say, asked.imported, lab)
     lab.resolve()
     found = Quarantine.of(faults, lab.failures())
     found.check(pool, asked.allowed, "What is measured is kept.")
@@ -249,23 +244,6 @@ def _lab(config: RunConfig, pool: Pool, imported: Imported, progress: Progress) 
     return LocalLab(pool, cache_folder(config.engine, pool), devices, executor, imported, progress)
 
 
-def cache_folder(config: EngineConfig, pool: Pool) -> Path:
-    """Return where measured values are kept: as configured, else one folder an image root.
-
-    Images are known by path and size, which two unrelated pools may share, so that the default is
-    never shared between image roots.
-    """
-    import os
-    from hashlib import blake2b
-
-    if config.cache is not None:
-        return Path(config.cache)
-    base = os.environ.get("VISIFT_CACHE") or str(Path.home() / ".cache" / "visift")
-    roots = "\x1e".join(str(Path(root.path).resolve()) for root in pool.roots)
-    name = Path(pool.roots[0].path).resolve().stem
-    return Path(base) / f"{name}-{blake2b(roots.encode(), digest_size=6).hexdigest()}"
-
-
 def _run_of(
     folder: Path,
     config: RunConfig,
@@ -291,39 +269,6 @@ def _run_of(
         settings=settings(method, config.settings),
         seconds=seconds,
     )
-
-
-def _say_pool(say: Say, pool: Pool) -> None:
-    text = int(pool.text_only.sum())
-    sources = len(pool.groups("source").labels)
-    names = " + ".join(file.name for file in pool.files[:_SHOWN_FILES])
-    more = f" + {len(pool.files) - _SHOWN_FILES} more" if len(pool.files) > _SHOWN_FILES else ""
-    labels = f"{sources} source{'s' if sources > 1 else ''}" if sources else "no source labels"
-    labels += _labelled_by(pool)
-    say("Pool", f"{names}{more} · {len(pool):,} records · {text:,} text-only · {labels}")
-    images = pool.images
-    missing = len(images.reasons)
-    plural = "" if missing == 1 else "s"
-    lost = f"{missing:,} reference{plural} not found" if missing else "all found"
-    if len(images.flat):
-        say("Images", f"{len(images.flat):,} references · {len(images):,} images · {lost}")
-
-
-def _say_unused(say: Say, imported: Imported, lab: LocalLab) -> None:
-    """Name the `--signals` files that give nothing the method asks for."""
-    wanted = sorted({c.name for handle in lab.handles for c in handle.signal.columns})
-    for file in imported.files:
-        if not set(wanted) & set(file.columns):
-            reads = ", ".join(wanted) or "nothing"
-            say("Note", f"{file.path} is not used: the method reads {reads}")
-
-
-def _labelled_by(pool: Pool) -> str:
-    """Say where source labels come from, if not from a source field: ` (by image path)`."""
-    words = {"task": "by task", "path": "by image path"}
-    used = pool.index["source_by"].unique().to_pylist()
-    said = [text for by, text in words.items() if by in used]
-    return f" ({', '.join(said)})" if said else ""
 
 
 def reopen(

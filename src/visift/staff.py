@@ -1,14 +1,17 @@
-"""Who measures: devices and workers for a run."""
+"""Who measures, and where values are kept: devices, workers and cache of a run."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from pathlib import Path
 
 from visift.config import EngineConfig
 from visift.engine.executor import Executor, Inline
 from visift.errors import InputError
 from visift.models.ref import ModelRef
+from visift.pool.pool import Pool
 
 Devices = Callable[[], Sequence[str]]
 Staff = Callable[[int], Executor]
@@ -46,6 +49,20 @@ def staffing(config: EngineConfig, model: ModelRef | None) -> tuple[Devices, Sta
         return Processes(workers)
 
     return devices, executor
+
+
+def cache_folder(config: EngineConfig, pool: Pool) -> Path:
+    """Return where measured values are kept: as configured, else one folder an image root.
+
+    Images are known by path and size, which two unrelated pools may share, so that the default is
+    never shared between image roots.
+    """
+    if config.cache is not None:
+        return Path(config.cache)
+    base = os.environ.get("VISIFT_CACHE") or str(Path.home() / ".cache" / "visift")
+    roots = "\x1e".join(str(Path(root.path).resolve()) for root in pool.roots)
+    name = Path(pool.roots[0].path).resolve().stem
+    return Path(base) / f"{name}-{blake2b(roots.encode(), digest_size=6).hexdigest()}"
 
 
 def _count(text: str) -> int:

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from visift.errors import InfeasibleBudget, InputError
-from visift.numerics.allocate import allocate, power, seat_order
+from visift.numerics.allocate import allocate, power
+from visift.numerics.seats import seat_order
 
 PLENTY = 10**9
 

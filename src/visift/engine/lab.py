@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from visift.engine.executor import Executor, Inline, ShardDone, Work
 from visift.engine.items import Items
 from visift.engine.measured import ByRow, Measured, Rows, StoredItems
+from visift.engine.progress import Progress, Silent
 from visift.engine.store import Keys, Store, first_places, item_keys
 from visift.errors import MeasuringError, VisiftError
 from visift.pool.pool import Pool
@@ -42,35 +43,6 @@ class Lab(Protocol):
     def measure(self, signal: Signal, examples: Examples) -> Measured:
         """Ask for a signal over some rows."""
         ...
-
-
-class Progress(Protocol):
-    """Told how measuring goes on."""
-
-    def begin(self, signal: Signal, total: int, done: int) -> None:
-        """A request starts: `total` items, of which `done` are stored already."""
-        ...
-
-    def advance(self, items: int) -> None:
-        """So many more items are committed."""
-        ...
-
-    def end(self) -> None:
-        """The request is answered, or given up."""
-        ...
-
-
-class Silent:
-    """No progress shown."""
-
-    def begin(self, signal: Signal, total: int, done: int) -> None:
-        """See `Progress.begin`."""
-
-    def advance(self, items: int) -> None:
-        """See `Progress.advance`."""
-
-    def end(self) -> None:
-        """See `Progress.end`."""
 
 
 @dataclass(frozen=True, slots=True)

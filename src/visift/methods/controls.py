@@ -15,7 +15,8 @@ from visift.errors import InputError
 from visift.methods.grouping import label_groups
 from visift.methods.method import param
 from visift.methods.ranking import fill_seats, new_images
-from visift.numerics.allocate import power, seat_order
+from visift.numerics.allocate import power
+from visift.numerics.seats import seat_order
 from visift.pool.pool import Pool
 from visift.selection import Choice
 

@@ -15,7 +15,7 @@ from visift.errors import InfeasibleBudget
 from visift.methods.cuts import CutTable, cut_table
 from visift.methods.grouping import EVERYTHING, TEXT_ONLY, Labelled
 from visift.methods.ranking import fill_seats, interleave, new_images
-from visift.numerics.allocate import seat_order
+from visift.numerics.seats import seat_order
 from visift.pool.pool import Pool
 from visift.selection import Choice
 

@@ -1,4 +1,4 @@
-"""Ranking across groups: the seat order of `numerics.allocate`, filled with each group's best.
+"""Ranking across groups: the order of `numerics.seats`, filled with each group's best.
 
 Because the order does not depend on the budget, every budget is a prefix of it.
 """

@@ -6,7 +6,6 @@ travels to worker processes by pickling: files are mapped again there.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +19,7 @@ from PIL import Image
 
 from visift.errors import InputError, PoolError
 from visift.numerics.ties import copy_numbers, tie_keys
+from visift.pool.files import pool_files, pool_names
 from visift.pool.imageroot import ImageRoot
 from visift.pool.images import ImageLimits
 from visift.pool.imagetable import ImageTable
@@ -30,8 +30,6 @@ from visift.pool.record import ImageRef, Record, Turn
 Rows = NDArray[np.int64]
 GroupKind = Literal["source", "task", "image"]
 RowRole = Literal["candidate"]
-
-_SUFFIXES = (".json", ".jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +111,14 @@ class Pool:
         given = [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]
         if not given:
             raise InputError("no pool was named.", fix="Name a file with --pool.")
-        names = _pool_names(given)
+        names = pool_names(given)
         files: list[PoolFile] = []
         roots: dict[Path, int] = {}
         for path, prefix in zip(given, names, strict=True):
             folder = path if path.is_dir() else path.parent
             images = Path(image_folder) if image_folder is not None else folder
             root = roots.setdefault(images, len(roots))
-            for file in _pool_files(path):
+            for file in pool_files(path):
                 reader = open_reader(file, task_field, source_field)
                 files.append(PoolFile(reader, prefix + file.relative_to(folder).as_posix(), root))
         _must_mention(files, {"--task-field": task_field, "--source-field": source_field})
@@ -272,37 +270,8 @@ class Pool:
         return np.asarray(no_image & sound)
 
 
-def _pool_files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    found = sorted(p for p in path.rglob("*") if _is_pool_file(p, path))
-    if not found:
-        raise PoolError(
-            "no .json or .jsonl file in this folder.", where=str(path), fix="Name the pool file."
-        )
-    return found
-
-
-def _is_pool_file(path: Path, folder: Path) -> bool:
-    """Leave out what starts with a dot: checkpoints of editors, leftovers of macOS."""
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return not hidden and path.suffix.lower() in _SUFFIXES and path.is_file()
-
-
 def _must_mention(files: Sequence[PoolFile], fields: Mapping[str, str | None]) -> None:
     """Raise `InputError` for a field named by the user that no record has."""
     for flag, name in fields.items():
         if name and not any(file.reader.mentions(name) for file in files):
             raise InputError(f'no record has a field "{name}".', fix=f"Check {flag}.")
-
-
-def _pool_names(paths: Sequence[Path]) -> list[str]:
-    """Return the uid prefix of each pool: none for a single one, `<name>:` in a joined pool."""
-    if len(paths) == 1:
-        return [""]
-    names: list[str] = []
-    for path in paths:
-        stem = path.stem if path.stem.strip(".") else path.resolve().name
-        tries = itertools.chain([stem], (f"{stem}-{k}" for k in itertools.count(2)))
-        names.append(next(f"{name}:" for name in tries if f"{name}:" not in names))
-    return names

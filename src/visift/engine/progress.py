@@ -1,0 +1,36 @@
+"""What a lab tells of its measuring."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from visift.signals.signal import Signal
+
+
+class Progress(Protocol):
+    """Told how measuring goes on."""
+
+    def begin(self, signal: Signal, total: int, done: int) -> None:
+        """A request starts: `total` items, of which `done` are stored already."""
+        ...
+
+    def advance(self, items: int) -> None:
+        """So many more items are committed."""
+        ...
+
+    def end(self) -> None:
+        """The request is answered, or given up."""
+        ...
+
+
+class Silent:
+    """No progress shown."""
+
+    def begin(self, signal: Signal, total: int, done: int) -> None:
+        """See `Progress.begin`."""
+
+    def advance(self, items: int) -> None:
+        """See `Progress.advance`."""
+
+    def end(self) -> None:
+        """See `Progress.end`."""
