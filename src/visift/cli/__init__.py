@@ -24,8 +24,6 @@ COMMANDS = {
     "demo": "make a small pool with planted structure and select from it",
 }
 
-STOPPED = "Stopped. What is measured is kept; the same command continues here."
-
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, so that it ends a run as cleanly as Ctrl-C does."""
@@ -45,11 +43,11 @@ def run(arguments: list[str]) -> int:
             stream.reconfigure(errors="replace")
     try:
         return _dispatch(arguments)
-    except Terminated:
-        _complain(STOPPED)
+    except Terminated as stop:
+        _complain(str(stop) or "Stopped.")
         return 143
-    except KeyboardInterrupt:
-        _complain(f"\n{STOPPED}")
+    except KeyboardInterrupt as stop:
+        _complain(f"\n{stop}" if str(stop) else "\nStopped.")
         return 130
     except VisiftError as error:
         text = str(error) if error.where else str(error)[:1].upper() + str(error)[1:]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from visift.cli.output import MeasureProgress, Printer, print_run
+from visift.cli.output import MeasureProgress, Printer, counting_what_is_kept, print_run
 from visift.config import EngineConfig, PoolConfig, RunConfig
 from visift.demo import write_demo_pool
 from visift.demo.detection import Kept, detection_table
@@ -37,13 +37,9 @@ def command(
         seed=seed,
         engine=EngineConfig(cache=str(folder / "cache"), workers=workers),
     )
-    run = execute(
-        config,
-        folder / "run",
-        overwrite=True,
-        say=printer.say,
-        progress=MeasureProgress(printer),
-    )
+    progress = MeasureProgress(printer)
+    with counting_what_is_kept(progress):
+        run = execute(config, folder / "run", overwrite=True, say=printer.say, progress=progress)
     print_run(printer, run, toy_warning(config))
     printer.say("", "")
     printer.table(_planted_table(detection_table(demo.planted, run.rows, run.control)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -67,11 +69,12 @@ class MeasureProgress:
     def __init__(self, printer: Printer) -> None:
         self.printer = printer
         self.bar: Progress | None = None
+        self.unit: str | None = None
         self.done = 0
 
     def begin(self, signal: Signal, total: int, done: int) -> None:
         """See `engine.lab.Progress`."""
-        self.done = done
+        self.unit, self.done = signal.unit, done
         stored = f", {done:,} of them measured before" if done else ""
         self.printer.say("Measure", f"{total:,} {signal.unit}s{stored}")
         console = Console(stderr=True)
@@ -99,6 +102,18 @@ class MeasureProgress:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+@contextmanager
+def counting_what_is_kept(progress: MeasureProgress) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM say how much is measured and kept."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        kept = "What is measured is kept"
+        if progress.unit is not None:
+            kept = f"{progress.done:,} {progress.unit}s are measured and kept"
+        raise type(stop)(f"Stopped. {kept}; the same command continues here.") from None
 
 
 def summary(run: Run) -> dict[str, Any]:

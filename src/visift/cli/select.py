@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from visift.cli.output import MeasureProgress, Printer, print_run, summary
+from visift.cli.output import MeasureProgress, Printer, counting_what_is_kept, print_run, summary
 from visift.config import EngineConfig, PoolConfig, RunConfig
 from visift.errors import InputError
 from visift.models.ref import ModelRef
@@ -107,13 +107,9 @@ def command(
         engine=_replaced(base.engine, cache=cache, workers=workers, executor=executor),
     )
     printer = Printer(quiet=as_json)
-    run = execute(
-        given,
-        Path(output),
-        overwrite=overwrite,
-        say=printer.say,
-        progress=MeasureProgress(printer),
-    )
+    progress = MeasureProgress(printer)
+    with counting_what_is_kept(progress):
+        run = execute(given, Path(output), overwrite=overwrite, say=printer.say, progress=progress)
     if as_json:
         print(json.dumps(summary(run), ensure_ascii=False, indent=2))
     print_run(printer, run, toy_warning(given))
