@@ -143,7 +143,7 @@ def test_somebody_elses_folder_is_left_alone(pool: Path, tmp_path: Path, overwri
     out.mkdir()
     (out / "thesis.tex").write_text("years")
     for target in (out, out / "thesis.tex"):
-        with pytest.raises(InputError, match="is not empty and holds no run"):
+        with pytest.raises(InputError, match=r"is not empty and holds no run|is a file"):
             take(pool, target, overwrite=overwrite)
     assert [p.name for p in out.iterdir()] == ["thesis.tex"]
 
@@ -247,14 +247,35 @@ def test_a_run_that_did_not_end_is_not_opened(pool: Path, tmp_path: Path) -> Non
             reopen(folder)
 
 
-def test_an_overwritten_run_leaves_no_old_selection(pool: Path, tmp_path: Path) -> None:
+def test_a_failed_overwrite_leaves_the_old_run_whole(pool: Path, tmp_path: Path) -> None:
     out = take(pool, tmp_path / "out").folder
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     put_images(pool.parent, ["coco/0.png", "0.png"])
     records = [talk("x", image="coco/0.png"), talk("y", image="0.png"), talk("z")]
     bare = write_json(pool.parent / "bare.json", records)
     with pytest.raises(InputError, match="have no source"):
         take(bare, out, overwrite=True, budget=1)
-    assert not (out / "selection.parquet").exists()
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_what_an_error_advises_is_accepted_in_the_same_folder(pool: Path, tmp_path: Path) -> None:
+    """A run that failed owns nothing: with the setting it asked for it goes on."""
+    put_images(pool.parent, ["coco/0.png", "0.png"])
+    records = [talk("x", image="coco/0.png"), talk("y", image="0.png"), talk("z")]
+    bare = write_json(pool.parent / "bare.json", records)
+    with pytest.raises(InputError, match="have no source"):
+        take(bare, tmp_path / "out", budget=1)
+    run = take(bare, tmp_path / "out", budget=1, settings={"unlabelled": "other"})
+    assert len(run.selection) == 1
+
+
+def test_run_yaml_works_from_any_folder(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pool.parent)
+    out = take(Path(pool.name), tmp_path / "out").folder
+    monkeypatch.chdir(tmp_path)
+    assert len(reopen(out).rows) > 0
 
 
 def test_reopening_gives_the_same_arms_even_without_the_images(pool: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_too_many_names_counts_per_source_the_first_and_the_flag(tmp_path: Path)
         found.check(pool, Fraction(1, 100), "Nothing was measured yet.")
     assert caught.value.what == (
         "4 of 10 records cannot be used: 2 a (image missing), 1 b (image missing), "
-        '1 no source ("conversations" is missing) '
+        '1 without source ("conversations" is missing) '
         "(first: pool.json#1, image missing: a/1.png)."
     )
     assert caught.value.fix == (
@@ -67,9 +67,16 @@ def test_too_many_names_counts_per_source_the_first_and_the_flag(tmp_path: Path)
 
 def test_the_suggested_share_is_always_enough(tmp_path: Path) -> None:
     pool = open_records(tmp_path, [talk(str(n)) for n in range(997)])
-    for count in (10, 11, 333, 997):
+    for count in (10, 11, 333, 996):
         found = Quarantine(dict.fromkeys(range(count), "why"))
         with pytest.raises(TooManyUnusable) as caught:
             found.check(pool, Fraction(1, 100), "")
         share = str(caught.value.fix).partition("--max-unusable ")[2].partition("%")[0]
         found.check(pool, Fraction(share) / 100, "")
+
+
+def test_where_nothing_is_left_going_on_is_not_advised(tmp_path: Path) -> None:
+    pool = open_records(tmp_path, [talk(str(n)) for n in range(5)])
+    with pytest.raises(TooManyUnusable) as caught:
+        Quarantine(dict.fromkeys(range(5), "why")).check(pool, Fraction(1, 100), "")
+    assert "--max-unusable" not in str(caught.value.fix)

@@ -21,6 +21,7 @@ Unit = Literal["fraction", "rows", "images"]
 # Separators only between groups of three: "1,5%" is somebody's 1.5 %, not 15 %.
 _NUMBER = r"-?(?:\d{1,3}(?:[_,]\d{3})+|\d+)(?:\.\d+)?"
 _PATTERN = re.compile(rf"({_NUMBER})\s*([kKmM]?)\s*(%|-?\s*(?:rows|records|images))?")
+_NOT_YET = re.compile(r"\btokens?\b|\bkeep\b")
 _THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
@@ -42,6 +43,11 @@ class Budget:
     def parse(cls, text: str | int) -> Budget:
         """Read a budget; raises `InputError` for what is none."""
         found = _PATTERN.fullmatch(str(text).strip())
+        if _NOT_YET.search(str(text)):
+            raise InputError(
+                f'budget "{text}": tokens and multiples of kept rows are not counted yet.',
+                fix="Use 15%, 100000 or 50k-images.",
+            )
         if found is None:
             raise InputError(
                 f'"{text}" is not a budget.',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -89,10 +89,45 @@ class RunConfig:
         return config
 
     def result(self) -> dict[str, Any]:
-        """Return what decides the outcome: all but how it is measured."""
+        """Return what decides the outcome: not how it is measured, nor what is put up with."""
         plain: dict[str, Any] = _listed(dataclasses.asdict(self))
-        del plain["engine"]
+        del plain["engine"], plain["max_unusable"]
         return plain
+
+    def checked(self) -> RunConfig:
+        """Return the run with absolute paths, so that `run.yaml` works from any folder.
+
+        Raises:
+            InputError: a value of the wrong kind, or a pool that is no local file.
+        """
+        for name, wanted in get_type_hints(RunConfig).items():
+            if name not in _PARTS:
+                _must_be(getattr(self, name), wanted, name)
+        for file in self.pool.files:
+            if "://" in file:
+                raise InputError(
+                    "is a URL; pools are local files.", where=file, fix="Download it first."
+                )
+        folder, cache = self.pool.image_folder, self.engine.cache
+        named = replace(
+            self.pool,
+            files=tuple(map(_absolute, self.pool.files)),
+            image_folder=None if folder is None else _absolute(folder),
+        )
+        model = self.model
+        if model is not None and Path(model.name).is_dir():
+            model = replace(model, name=_absolute(model.name))
+        return replace(
+            self,
+            pool=named,
+            model=model,
+            signals=tuple(map(_absolute, self.signals)),
+            engine=replace(self.engine, cache=None if cache is None else _absolute(cache)),
+        )
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
 
 
 def share(text: str) -> Fraction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -60,6 +61,23 @@ class Run:
     settings: Sequence[Setting] = field(repr=False)
     seconds: float = field(repr=False)
 
+    def __repr__(self) -> str:
+        return f"Run({self.folder}: {self.config.method}, {self.selection!r})"
+
+    def _repr_html_(self) -> str:
+        return self.selection._repr_html_()
+
+    def mix(self) -> dict[str, tuple[int, int]]:
+        """Return, by source, how many records the pool has and how many are selected.
+
+        Records without a source count as `text-only` or `no source`; the largest comes first.
+        """
+        text = np.where(self.pool.text_only, "text-only", "no source").tolist()
+        sources = self.selection.scores["source"].to_pylist()
+        names = [name or bare for name, bare in zip(sources, text, strict=True)]
+        chosen = Counter(names[row] for row in self.rows.tolist())
+        return {name: (count, chosen[name]) for name, count in Counter(names).most_common()}
+
     def export(self, trainer: str, folder: str | Path) -> Path:
         """Write subset, control and random for a trainer; returns the folder.
 
@@ -84,9 +102,9 @@ def select(
     source_field: str | None = None,
     hash_images: bool = False,
     settings: Mapping[str, Any] | None = None,
-    signals: Sequence[str | Path] = (),
-    max_unusable: str = "1%",
-    export: Sequence[str] = ("llava",),
+    signals: str | Path | Sequence[str | Path] = (),
+    max_unusable: str | float = "1%",
+    export: str | Sequence[str] = ("llava",),
     nested: bool = False,
     cache: str | Path | None = None,
     workers: int | str = "auto",
@@ -124,6 +142,8 @@ def select(
     """
     if isinstance(pool, Pool):
         named = PoolConfig(**pool.opened)
+    elif not isinstance(pool, str | Path | Sequence):
+        raise InputError(f"a pool is a Pool or the path of one, not a {type(pool).__name__}.")
     else:
         files = tuple(map(str, [pool] if isinstance(pool, str | Path) else pool))
         folder = None if image_folder is None else str(image_folder)
@@ -135,9 +155,9 @@ def select(
         model=ModelRef.parse(model) if isinstance(model, str) else model,
         budget=None if budget is None else str(budget),
         seed=seed,
-        max_unusable=max_unusable,
-        signals=tuple(map(str, signals)),
-        export=tuple(export),
+        max_unusable=str(max_unusable),
+        signals=tuple(map(str, [signals] if isinstance(signals, str | Path) else signals)),
+        export=(export,) if isinstance(export, str) else tuple(export),
         nested=nested,
         engine=EngineConfig(None if cache is None else str(cache), str(workers), executor),
     )
@@ -165,6 +185,7 @@ def execute(
         progress: told how measuring goes on.
     """
     started = time.monotonic()
+    config = config.checked()
     asked = _understand(config, output)
     pool = open_pool(config.pool) if pool is None else pool
     say_pool(say, pool)
@@ -213,7 +234,9 @@ def _understand(config: RunConfig, output: Path) -> _Asked:
     method = build(config.method, config.settings, seed=config.seed, model=config.model)
     budget = None if config.budget is None else Budget.parse(config.budget)
     if budget is None and method.needs_budget:
-        raise InputError(f"{config.method} needs a budget.", fix="For example: --budget 15%")
+        raise InputError(
+            f'the method "{config.method}" needs a budget.', fix="For example: --budget 15%"
+        )
     for trainer in config.export:
         check_trainer(trainer)
     for name in config.pool.files:
@@ -223,6 +246,7 @@ def _understand(config: RunConfig, output: Path) -> _Asked:
                 where=str(output),
                 fix="Choose an --output elsewhere.",
             )
+    staffing(config.engine, config.model)
     allowed = share(config.max_unusable)
     imported = Imported(tuple(SignalFile.open(path) for path in config.signals))
     return _Asked(method, budget, allowed, imported)

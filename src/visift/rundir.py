@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -28,14 +29,6 @@ from visift.selection import describe_rows
 if TYPE_CHECKING:
     from visift.run import Run
 
-#: What a run that replaces another must not leave lying about; the manifest goes first.
-_RESULTS = (
-    "manifest.json",
-    "selection.parquet",
-    "scores.parquet",
-    "control.parquet",
-    "quarantine.parquet",
-)
 _PACKAGES = ("visift", "numpy", "pyarrow", "scikit-learn", "pillow")
 _MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "torchvision")
 
@@ -48,41 +41,39 @@ class RunFolder:
 
     @classmethod
     def begin(cls, path: Path, config: RunConfig, overwrite: bool) -> RunFolder:
-        """Claim a folder for a run.
+        """Claim a folder for a run; a finished run in it stays as it is until `write`.
 
         Raises:
-            InputError: it holds another run, or files that are no run.
+            InputError: it holds another finished run, or files that are no run.
         """
         note = path / "run.yaml"
-        if note.exists() and not overwrite:
-            before = RunConfig.from_yaml(note).result()
-            changed = [name for name, value in config.result().items() if before[name] != value]
-            if changed:
-                raise InputError(
-                    f"holds another run (different: {', '.join(changed)}).",
-                    where=str(path),
-                    fix="Choose another --output, or replace it: --overwrite",
-                )
-        elif path.exists() and not note.exists() and (path.is_file() or any(path.iterdir())):
+        if path.is_file():
+            raise InputError("is a file.", where=str(path), fix="Choose another --output.")
+        if not note.exists() and path.exists() and any(path.iterdir()):
             raise InputError(
                 "is not empty and holds no run.", where=str(path), fix="Choose another --output."
             )
+        finished = (path / "manifest.json").exists()
+        if finished and not overwrite:
+            _must_be_the_same(RunConfig.from_yaml(note), config, path)
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            for name in _RESULTS if overwrite else _RESULTS[:1]:
-                (path / name).unlink(missing_ok=True)
-            write_atomically(note, config.to_yaml().encode())
+            if not finished:
+                write_atomically(note, config.to_yaml().encode())
         return cls(path)
 
     def write(
         self, run: Run, ledger: Sequence[Entry], identities: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Write everything a finished run holds.
+        """Write everything a finished run holds, in place of what was there.
 
         Raises:
             StorageError: the disk is full.
         """
         with disk_errors(self.path):
+            (self.path / "manifest.json").unlink(missing_ok=True)
+            shutil.rmtree(self.path / "export", ignore_errors=True)
+            write_atomically(self.path / "run.yaml", run.config.to_yaml().encode())
             run.selection.save(self.path)
             control = describe_rows(run.pool, run.control)
             rank = np.arange(1, len(run.control) + 1)
@@ -96,6 +87,17 @@ class RunFolder:
             manifest = _manifest(run, ledger, identities)
             text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
             write_atomically(self.path / "manifest.json", f"{text}\n".encode())
+
+
+def _must_be_the_same(before: RunConfig, now: RunConfig, path: Path) -> None:
+    then, asked = before.result(), now.result()
+    changed = [name for name, value in asked.items() if then[name] != value]
+    if changed:
+        raise InputError(
+            f"holds another run (different: {', '.join(changed)}).",
+            where=str(path),
+            fix="Choose another --output, or replace it: --overwrite",
+        )
 
 
 def _manifest(

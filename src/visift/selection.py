@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ Rows = NDArray[np.int64]
 SELECTED = "selected"
 NOT_SELECTED = "not selected"
 SET_ASIDE = "set aside"
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,22 @@ class Selection:
         return f"Selection({len(self):,} of {self.scores.num_rows:,} records)"
 
     def _repr_html_(self) -> str:
-        head = self.table.slice(0, 10).drop_columns(["content_hash", "file", "row"])
-        frame = head.to_pandas()
-        return f"<p>{self!r}</p>{frame.to_html(index=False, escape=True)}"
+        head = self.table.slice(0, _SHOWN).select(["rank", "uid", "score", "reason", "source"])
+        rows = [head.column_names, *(row.values() for row in head.to_pylist())]
+        cells = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)
+        body = "".join(f"<tr>{row}</tr>" for row in cells)
+        return f"<p>{escape(repr(self))}</p><table>{body}</table>"
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the chosen records as a pandas data frame, in rank order."""
-        return self.table.to_pandas()
+        """Return the chosen records as a pandas data frame, in rank order.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        try:
+            return self.table.to_pandas()
+        except ModuleNotFoundError:
+            raise InputError("this needs pandas.", fix="pip install pandas") from None
 
     def top(self, budget: str | int) -> Selection:
         """Return the first ranks of the selection, as many as a smaller budget allows.

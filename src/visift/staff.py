@@ -65,6 +65,21 @@ def cache_folder(config: EngineConfig, pool: Pool) -> Path:
     return Path(base) / f"{name}-{blake2b(roots.encode(), digest_size=6).hexdigest()}"
 
 
+def _free_memory() -> int | None:
+    """Return the bytes that could be had, by the system and by a container's limit."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        return min(free, limit - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        return free
+
+
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise InputError(f'"{text}" is not a number of workers.', fix="For example: --workers 4")
@@ -77,9 +92,8 @@ def _automatic(devices: Sequence[str], model: ModelRef | None) -> int:
         return len(devices)
     from visift.models.devices import cpu_count
 
-    cores = cpu_count()
-    if model is None or not hasattr(os, "sysconf"):
+    cores, free = cpu_count(), _free_memory()
+    if model is None or free is None:
         return cores
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     size = sum(path.stat().st_size for path in model.folder().iterdir() if path.is_file())
     return max(1, min(cores, int(free / (_MEMORY_FACTOR * max(size, 1)))))

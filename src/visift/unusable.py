@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from visift.errors import TooManyUnusable
+from visift.errors import InputError, TooManyUnusable
 from visift.pool.pool import Pool
 
 #: The kind of reason that most often means a wrong folder, see `pool.imagetable`.
@@ -54,8 +54,19 @@ class Quarantine:
 
     @classmethod
     def load(cls, folder: Path, pool: Pool) -> Quarantine:
-        """Read what a run set aside; rows are found by uid."""
-        table = pq.read_table(folder / "quarantine.parquet")
+        """Read what a run set aside; rows are found by uid.
+
+        Raises:
+            InputError: the folder holds no such table.
+        """
+        try:
+            table = pq.read_table(folder / "quarantine.parquet")
+        except (OSError, pa.ArrowException):
+            raise InputError(
+                "quarantine.parquet is missing or damaged.",
+                where=str(folder),
+                fix="Run the selection again: what is measured is kept.",
+            ) from None
         row_of = {uid: row for row, uid in enumerate(pool.uids(np.arange(len(pool))))}
         pairs = zip(table["uid"].to_pylist(), table["reason"].to_pylist(), strict=True)
         return cls({row_of[uid]: reason for uid, reason in pairs if uid in row_of})
@@ -88,23 +99,24 @@ class Quarantine:
         if count <= allowed * total:
             return
         first, reason = next(iter(self.reasons.items()))
-        percent = min(100, math.ceil(Fraction(count * 1000, total)) / 10)
+        percent = math.ceil(Fraction(count * 1000, total)) / 10
+        on = f", or go on without: --max-unusable {percent:g}%" if count < total else ""
         raise TooManyUnusable(
             f"{count:,} of {total:,} records cannot be used: {self._by_source(pool)} "
             f"(first: {pool.uids(np.array([first]))[0]}, {reason}).",
-            fix=f"{self._remedy(pool)}, or go on without: --max-unusable {percent:g}%. {after}",
+            fix=f"{self._remedy(pool)}{on}. {after}",
         )
 
     def _remedy(self, pool: Pool) -> str:
         if self.kinds().most_common(1)[0][0] != MISSING_IMAGE:
-            return "Mend them"
+            return "Mend what is named"
         roots = ", ".join(str(root.path) for root in pool.roots)
         return f"Check --image-folder (looked in {roots})"
 
     def _by_source(self, pool: Pool) -> str:
         sources = pool.index["source"].take(pa.array(list(self.reasons))).to_pylist()
         kinds = (reason.partition(":")[0] for reason in self.reasons.values())
-        counts = Counter((s or "no source", k) for s, k in zip(sources, kinds, strict=True))
+        counts = Counter((s or "without source", k) for s, k in zip(sources, kinds, strict=True))
         shown = [f"{n:,} {source} ({kind})" for (source, kind), n in counts.most_common(_SHOWN)]
         more = len(counts) - len(shown)
         return ", ".join(shown) + (f" and {more} more kinds" if more > 0 else "")

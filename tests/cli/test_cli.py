@@ -144,8 +144,12 @@ def test_json_is_one_object_with_the_same_facts(
     said = json.loads(out)
     assert said.pop("seconds") >= 0
     assert said == {
+        "method": "stratified",
+        "budget": "20%",
         "records": 60,
+        "images": {"found": 50, "not_found": 0},
         "set_aside": 0,
+        "set_aside_by_kind": {},
         "usable": 60,
         "selected": 12,
         "selected_images": 10,
@@ -157,7 +161,9 @@ def test_json_is_one_object_with_the_same_facts(
             "[red] :x:": {"pool": 5, "selected": 1},
         },
         "notices": [],
+        "warning": None,
         "output": str(tmp_path / "out"),
+        "exports": [str(tmp_path / "out" / "export" / "llava")],
     }
 
 

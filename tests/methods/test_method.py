@@ -90,7 +90,7 @@ def test_parameters_from_text_and_from_values() -> None:
 def test_values_that_do_not_fit(name: str, value: Any, wanted: str) -> None:
     with pytest.raises(InputError) as caught:
         build(OWN, {name: value})
-    assert caught.value.what == f"{OWN}.{name} is {value!r}, {wanted}."
+    assert caught.value.what == f"--set {name}={value}: {wanted}."
 
 
 def test_an_unknown_parameter_offers_the_nearest() -> None:

@@ -20,7 +20,8 @@ from visift.budget import Budget
 from visift.engine.lab import LocalLab
 from visift.errors import InfeasibleBudget, InputError
 from visift.methods.method import build
-from visift.methods.prism import redundancy, tau_counts
+from visift.methods.prism import redundancy
+from visift.methods.ranking import tau_counts
 from visift.pool.pool import Pool
 from visift.selection import Choice
 from visift.signals.imported import Imported, SignalFile
@@ -420,7 +421,7 @@ def test_without_images_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "text.json").write_text(
         json.dumps([{"conversations": [{"from": "gpt", "value": "a"}]}])
     )
-    with pytest.raises(InputError, match="no usable record has one"):
+    with pytest.raises(InputError, match="no usable record has an image"):
         choose(Pool.open(tmp_path / "text.json"), imported, budget="1")
 
 
@@ -432,3 +433,41 @@ def test_sources_without_images_are_listed(tmp_path: Path) -> None:
     choice = choose(*make_pool(tmp_path, rows, features), budget="100%")
     assert choice.facts["sources_without_images"] == ["chat"]
     assert [choice.group[r] for r in (3, 4)] == ["text-only", "text-only"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tau", "0"), ("tau", "-1"), ("tau", "1.01"), ("layer", "-1"), ("min_per_source", "-1"),
+     ("score_digits", "0")],
+)  # fmt: skip
+def test_parameters_outside_their_bounds_are_refused(name: str, value: str) -> None:
+    with pytest.raises(InputError, match=rf"--set {name}={value}(\.0)?: (more than|at least) "):
+        build("prism", {name: value}, seed=0, model=None)
+
+
+def ask(pool: Pool, budget: str | None = None, **params: Any) -> None:
+    """Ask for what PRISM needs, and read no value."""
+    lab = LocalLab(pool, Path("unused"), lambda: ("cpu",))
+    said = None if budget is None else Budget.parse(budget)
+    build("prism", params, seed=0, model=None).measure(pool, lab, said)
+
+
+def test_what_cannot_work_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    pool, _ = mixed_pool(tmp_path)
+    with pytest.raises(InfeasibleBudget, match="20 text-only rows"):
+        ask(pool, "10", text_only="keep")
+    with pytest.raises(InfeasibleBudget, match="more than the"):
+        ask(pool, str(len(pool)), text_only="drop")
+    rows = [("0.png", "A"), ("1.png", None), ("2.png", "A")]
+    bare, _ = make_pool(tmp_path, rows, {f"{m}.png": (1.0, m) for m in range(3)})
+    with pytest.raises(InputError, match="have no source"):
+        ask(bare)
+    ask(bare, unlabelled="other")
+
+
+def test_facts_say_how_much_signal_there_is(tmp_path: Path) -> None:
+    choice = choose(*u7_pool(tmp_path), budget="5")
+    (group,) = choice.facts["groups"]
+    found = redundancy(lambda: iter([U7]), np.zeros(6, np.int64), 1)
+    assert group["sd"] == pytest.approx(found.R.std())
+    assert group["S_over_N"] == pytest.approx(2.322183 / 6, abs=1e-6)

@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> int:
         return 0
     except Exception:
         traceback.print_exc()
-        _complain("error  This is a fault of visift, not of your input. What is measured is kept.")
+        _complain("error  This is a fault of visift, not of your input: please report these lines.")
         return 2
 
 

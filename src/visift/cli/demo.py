@@ -12,9 +12,10 @@ from visift.cli.output import MeasureProgress, Printer, counting_what_is_kept, p
 from visift.config import EngineConfig, PoolConfig, RunConfig
 from visift.demo import write_demo_pool
 from visift.demo.detection import Kept, detection_table
+from visift.errors import InputError
+from visift.files import disk_errors
 from visift.models.ref import BUILTIN_TINY, ModelRef
 from visift.run import execute
-from visift.rundir import toy_warning
 
 
 def command(
@@ -27,10 +28,13 @@ def command(
     """Make a small pool with planted structure, select from it, show what was kept."""
     folder = Path(output)
     printer = Printer(quiet=False)
-    demo = write_demo_pool(folder / "pool", seed=seed, records=records)
+    _must_be_ours(folder / "pool")
+    with disk_errors(folder):
+        demo = write_demo_pool(folder / "pool", seed=seed, records=records)
     printer.say("Wrote", f"{demo.pool}: {demo.records:,} records over {len(demo.tasks)} tasks")
     config = RunConfig(
-        pool=PoolConfig((str(demo.pool),), str(demo.images)),
+        # By bytes: pools of other seeds have images of the same names, and at times sizes.
+        pool=PoolConfig((str(demo.pool),), str(demo.images), hash_images=True),
         method="prism",
         model=ModelRef(BUILTIN_TINY),
         budget=budget,
@@ -40,11 +44,17 @@ def command(
     progress = MeasureProgress(printer)
     with counting_what_is_kept(progress):
         run = execute(config, folder / "run", overwrite=True, say=printer.say, progress=progress)
-    print_run(printer, run, toy_warning(config))
+    print_run(printer, run)
     printer.say("", "")
     printer.table(_planted_table(detection_table(demo.planted, run.rows, run.control)))
     printer.say("", "")
     printer.say("Again", f"visift select --config {run.folder / 'run.yaml'} -o {folder / 'again'}")
+
+
+def _must_be_ours(pool: Path) -> None:
+    """Raise `InputError` for a folder whose files are no earlier demo's."""
+    if pool.exists() and not (pool / "planted.parquet").exists():
+        raise InputError("holds other files.", where=str(pool), fix="Choose another --output.")
 
 
 def _planted_table(kept: list[Kept]) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,17 +20,17 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from visift.rundir import toy_warning
 from visift.signals.signal import Signal
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from visift.run import Run
 
 _LABEL_WIDTH = 10
 _SHOWN_SOURCES = 12
 _LONGEST_NAME = 40
 _NO_TERMINAL = 1_000
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 class Printer:
@@ -40,7 +40,9 @@ class Printer:
         self.quiet = quiet
 
     def say(self, label: str, text: str) -> None:
-        """Print one line."""
+        """Print one line; what a person must know is said on stderr where stdout is data."""
+        if self.quiet and label == "Note":
+            print(f"note  {text}", file=sys.stderr)
         if not self.quiet:
             print(f"{label:<{_LABEL_WIDTH}}{text}".rstrip(), flush=True)
 
@@ -64,17 +66,19 @@ def plain_table(*columns: str) -> Table:
 
 
 class MeasureProgress:
-    """A progress bar with rate and time left; one line at the start and end without a terminal."""
+    """A progress bar with rate and time left; without a terminal, a line now and then."""
 
     def __init__(self, printer: Printer) -> None:
         self.printer = printer
         self.bar: Progress | None = None
         self.unit: str | None = None
-        self.done = 0
+        self.done = self.total = self.before = 0
+        self.started = self.said = 0.0
 
     def begin(self, signal: Signal, total: int, done: int) -> None:
         """See `engine.lab.Progress`."""
-        self.unit, self.done = signal.unit, done
+        self.unit, self.total, self.done, self.before = signal.unit, total, done, done
+        self.started = self.said = time.monotonic()
         stored = f", {done:,} of them measured before" if done else ""
         self.printer.say("Measure", f"{total:,} {signal.unit}s{stored}")
         console = Console(stderr=True)
@@ -96,6 +100,12 @@ class MeasureProgress:
         self.done += items
         if self.bar is not None:
             self.bar.advance(self.bar.task_ids[0], items)
+        elif time.monotonic() - self.said > _SECONDS_BETWEEN_LINES:
+            self.said = time.monotonic()
+            rate = (self.done - self.before) / (self.said - self.started)
+            left = (self.total - self.done) / rate / 60
+            said = f"{self.done:,}/{self.total:,} {self.unit}s · {rate:.0f}/s · {left:.0f} min left"
+            print(f"{'':<{_LABEL_WIDTH}}{said}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """See `engine.lab.Progress`."""
@@ -119,11 +129,14 @@ def counting_what_is_kept(progress: MeasureProgress) -> Iterator[None]:
 def summary(run: Run) -> dict[str, Any]:
     """Return the facts of a run as plain data, the same that the lines say."""
     facts = run.selection.facts
-    before = Counter(_source_names(run, run.selection.scores["source"], slice(None)))
-    after = Counter(_source_names(run, run.selection.table["source"], run.rows))
+    mix = run.mix()
     return {
+        "method": run.config.method,
+        "budget": run.config.budget,
         "records": len(run.pool),
+        "images": {"found": len(run.pool.images), "not_found": len(run.pool.images.reasons)},
         "set_aside": len(run.quarantine.reasons),
+        "set_aside_by_kind": dict(run.quarantine.kinds()),
         "usable": facts["usable"],
         "selected": len(run.selection),
         "selected_images": len(run.pool.images.of_rows(run.rows)),
@@ -132,22 +145,14 @@ def summary(run: Run) -> dict[str, Any]:
             "selected": int(run.pool.text_only[run.rows].sum()),
         },
         "sources": {
-            source: {"pool": count, "selected": after[source]}
-            for source, count in before.most_common()
+            source: {"pool": count, "selected": chosen} for source, (count, chosen) in mix.items()
         },
         "notices": facts.get("notices", []),
+        "warning": toy_warning(run.config),
         "output": str(run.folder),
+        "exports": [str(run.folder / "export" / trainer) for trainer in run.config.export],
         "seconds": round(run.seconds, 1),
     }
-
-
-def _source_names(run: Run, sources: pa.ChunkedArray, rows: Any) -> list[str]:
-    """Return the source of each row; rows without one are `text-only` or `no source`."""
-    text = run.pool.text_only[rows]
-    return [
-        name if name is not None else "text-only" if bare else "no source"
-        for name, bare in zip(sources.to_pylist(), text, strict=True)
-    ]
 
 
 def source_table(said: dict[str, Any]) -> Table:
@@ -171,7 +176,7 @@ def source_table(said: dict[str, Any]) -> Table:
     return table
 
 
-def print_run(printer: Printer, run: Run, warning: str | None) -> None:
+def print_run(printer: Printer, run: Run) -> None:
     """Print how a run ended."""
     said = summary(run)
     share = said["selected"] / max(said["usable"], 1)
@@ -186,8 +191,8 @@ def print_run(printer: Printer, run: Run, warning: str | None) -> None:
     printer.say("", "")
     for notice in said["notices"]:
         print(f"warning  {notice}", file=sys.stderr)
-    if warning:
-        printer.say("Note", warning)
+    if said["warning"]:
+        printer.say("Note", said["warning"])
     arms = "subset.json · control.json · random.json · RUN.md"
     exports = [f"export/{trainer}/{arms}" for trainer in run.config.export]
     tables = "selection.parquet · scores.parquet · control.parquet · manifest.json"

@@ -14,7 +14,6 @@ from visift.config import EngineConfig, PoolConfig, RunConfig
 from visift.errors import InputError
 from visift.models.ref import ModelRef
 from visift.run import execute
-from visift.rundir import toy_warning
 
 Text = str | None
 
@@ -112,7 +111,7 @@ def command(
         run = execute(given, Path(output), overwrite=overwrite, say=printer.say, progress=progress)
     if as_json:
         print(json.dumps(summary(run), ensure_ascii=False, indent=2))
-    print_run(printer, run, toy_warning(given))
+    print_run(printer, run)
 
 
 def _replaced(part: Any, **values: Any) -> Any:

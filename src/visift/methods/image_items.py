@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,32 @@ class ImageItems:
     def sizes(self) -> IntArray:
         """(M,) rows of each item."""
         return np.diff(self.starts)
+
+
+def budget_limit(
+    pool: Pool, visual: IntArray, text: IntArray, policy: TextOnly, budget: Budget
+) -> int:
+    """Return the rows (or images) a budget allows, of the rows that can be chosen.
+
+    Args:
+        pool: what rows refer to.
+        visual: rows with images.
+        text: text-only rows.
+        policy: what becomes of them.
+        budget: the budget.
+
+    Raises:
+        InfeasibleBudget: nothing, too much, or less than the text-only rows that are kept.
+    """
+    held = 0 if policy == "drop" else len(text)
+    limit = budget.limit(len(visual) + held, len(pool.images.of_rows(visual)))
+    if policy == "keep" and budget.unit != "images" and limit < len(text):
+        raise InfeasibleBudget(
+            f"Budget {budget.text} is {limit:,} rows, fewer than the {len(text):,} "
+            "text-only rows that are kept.",
+            fix="Ask for more, or: --set text_only=proportional",
+        )
+    return limit
 
 
 def image_items(pool: Pool, rows: IntArray, unit: ItemUnit, keys: NDArray[np.uint64]) -> ImageItems:
@@ -110,23 +137,17 @@ class Ranking:
         Raises:
             InfeasibleBudget: nothing, too much, or less than the text-only rows that are kept.
         """
-        is_item = self.entries >= 0
+        limit = budget_limit(pool, self.items.rows, self.text, policy, budget)
         numbers = np.maximum(self.entries, 0)
-        sets = [
-            pool.images.of_row(int(self.items.first[m])) if item else np.empty(0, np.int64)
-            for m, item in zip(numbers, is_item, strict=True)
-        ]
-        fresh = new_images(sets)
-        limit = budget.limit(self.usable(), int(fresh.sum()))
-        if policy == "keep" and budget.unit != "images" and limit < len(self.text):
-            raise InfeasibleBudget(
-                f"Budget {budget.text} is {limit:,} rows, fewer than the {len(self.text):,} "
-                "text-only rows that are kept.",
-                fix="Ask for more, or: --set text_only=proportional",
-            )
-        rows = np.where(is_item, self.items.sizes[numbers], 1)
-        taken = budget.cut(fresh if budget.unit == "images" else rows, limit)
-        return self.entries[:taken]
+        if budget.unit == "images":
+            none = np.empty(0, np.int64)
+            shown = [
+                pool.images.of_row(int(self.items.first[m])) if m >= 0 else none
+                for m in self.entries.tolist()
+            ]
+            return self.entries[: budget.cut(new_images(shown), limit)]
+        rows = np.where(self.entries >= 0, self.items.sizes[numbers], 1)
+        return self.entries[: budget.cut(rows, limit)]
 
     def after_items(self, count: int) -> IntArray:
         """Return the entries up to and including the `count` best items."""
@@ -177,7 +198,8 @@ def choose_items(
     wanted: Budget | IntArray,
     floors: IntArray,
     reason: Callable[[Scored, CutTable, int], str],
-    notices: Sequence[str],
+    signal: Sequence[Mapping[str, float | bool]],
+    seed: int,
 ) -> Choice:
     """Rank items inside their groups, groups by seat order, and take what is wanted.
 
@@ -189,7 +211,8 @@ def choose_items(
         wanted: a budget, or (G,) the number of items of each group.
         floors: (G,) items every group gets first.
         reason: says why an item was chosen.
-        notices: what a reader should know.
+        signal: (G,) facts about each group's scores; `noise` says that they rank nothing.
+        seed: of the order of text-only rows, for their reason.
     """
     labels = scored.labels
     sizes = np.bincount(labels.of, minlength=len(labels.labels))
@@ -201,7 +224,21 @@ def choose_items(
     else:
         entries = ranking.after_items(int(np.maximum(wanted, floors).sum()))
     cuts = cut_table(labels, scored.score, ranking.chosen_items(entries))
-    return _named(pool, ranking, entries, scored, cuts, reason, notices)
+    drawn = f"text-only: one of {int((entries < 0).sum()):,} drawn from {len(text):,} (seed {seed})"
+    facts = {
+        "direction": "lowest first",
+        "nested": True,
+        "usable": ranking.usable(),
+        "groups": [{**cut, **more} for cut, more in zip(cuts.facts(), signal, strict=True)],
+        "sources_without_images": _imageless(pool, text, labels),
+        "notices": [
+            f"{label}: the ranking is noise ({', '.join(f'{k} {v:.2g}' for k, v in one.items())})."
+            for label, one in zip(labels.labels, signal, strict=True)
+            if one["noise"]
+        ],
+    }
+    said = partial(reason, scored, cuts)
+    return _named(pool, ranking, entries, scored, cuts.tied, said, drawn, facts)
 
 
 def _named(
@@ -209,34 +246,26 @@ def _named(
     ranking: Ranking,
     entries: IntArray,
     scored: Scored,
-    cuts: CutTable,
-    reason: Callable[[Scored, CutTable, int], str],
-    notices: Sequence[str],
+    tied: NDArray[np.bool_],
+    reason: Callable[[int], str],
+    drawn: str,
+    facts: Mapping[str, Any],
 ) -> Choice:
     """Return the rows of the chosen entries with their scores, groups and reasons."""
     items, rows = scored.items, ranking.rows(entries)
     item_of = np.full(len(pool), -1, np.int64)
     item_of[items.rows] = np.repeat(np.arange(len(items.first)), items.sizes)
-    score = np.where(item_of >= 0, scored.raw[item_of], np.nan)
     names = np.array([*scored.labels.labels, None], dtype=object)
     group = names[np.where(item_of >= 0, scored.labels.of[item_of], -1)]
     group[ranking.text] = TEXT_ONLY
-    drawn = f"text-only: one of {int((entries < 0).sum()):,} of {len(ranking.text):,}, by tie key"
-    facts = {
-        "direction": "lowest first",
-        "nested": True,
-        "usable": ranking.usable(),
-        "groups": cuts.facts(),
-        "sources_without_images": _imageless(pool, ranking.text, scored.labels),
-        "notices": list(notices),
-    }
+    chosen = item_of[rows]
     return Choice(
         rows=rows,
-        reasons=[reason(scored, cuts, m) if m >= 0 else drawn for m in item_of[rows].tolist()],
-        score=score,
+        reasons=[reason(item) if item >= 0 else drawn for item in chosen.tolist()],
+        score=np.where(item_of >= 0, scored.raw[item_of], np.nan),
         group=group.tolist(),
         status=[None] * len(pool),
-        tied=np.where(item_of[rows] >= 0, cuts.tied[item_of[rows]], False),
+        tied=np.where(chosen >= 0, tied[chosen], False),
         facts=facts,
     )
 

@@ -76,9 +76,27 @@ class Method(Protocol):
         ...
 
 
-def param(default: Any, *, origin: Origin, doc: str) -> Any:
-    """Declare a method's parameter: its default, where the default is from, what it does."""
-    return dataclasses.field(default=default, metadata={"origin": origin, "doc": doc})
+def param(
+    default: Any,
+    *,
+    origin: Origin,
+    doc: str,
+    above: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """Declare a method's parameter.
+
+    Args:
+        default: its value unless set.
+        origin: where the default is from.
+        doc: what it does.
+        above: it must be greater than this.
+        low: it must not be less than this.
+        high: it must not be greater than this.
+    """
+    bounds = {"above": above, "low": low, "high": high}
+    return dataclasses.field(default=default, metadata={"origin": origin, "doc": doc, **bounds})
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +168,8 @@ def build(name: str, given: Mapping[str, Any], **flags: Any) -> Method:
                 f'Unknown parameter "{key}" of {name}.{did_you_mean(key, known)}',
                 fix=f"All parameters: visift methods {name}",
             )
-        values[key] = convert(f"{name}.{key}", value, types_[key])
+        values[key] = convert(key, value, types_[key])
+        _must_be_inside(key, values[key], known[key].metadata)
     values.update({key: value for key, value in flags.items() if key in known})
     return kind(**values)
 
@@ -186,7 +205,7 @@ def _preset(kind: type[Method], given: Mapping[str, Any]) -> Mapping[str, Any]:
     return kind.presets[wanted]
 
 
-def convert(where: str, value: Any, kind: Any) -> Any:
+def convert(name: str, value: Any, kind: Any) -> Any:
     """Return a value in the type of a parameter; text is read as `--set` gives it.
 
     Raises:
@@ -201,7 +220,19 @@ def convert(where: str, value: Any, kind: Any) -> Any:
         except (ValueError, TypeError):
             continue
     wanted = " or ".join(_wanted(option) for option in options)
-    raise InputError(f"{where} is {value!r}, {wanted} was expected.")
+    raise InputError(f"--set {name}={value}: {wanted} was expected.")
+
+
+def _must_be_inside(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
+    """Raise `InputError` for a number outside the bounds of its parameter."""
+    words = {"above": "more than", "low": "at least", "high": "at most"}
+    said = [f"{words[b]} {bounds[b]:g}" for b in words if bounds.get(b) is not None]
+    if not isinstance(value, int | float) or not said:
+        return
+    above, low, high = bounds["above"], bounds["low"], bounds["high"]
+    outside = (low is not None and value < low) or (high is not None and value > high)
+    if outside or (above is not None and value <= above):
+        raise InputError(f"--set {name}={value}: {' and '.join(said)} was expected.")
 
 
 def _read(value: Any, kind: Any) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -22,10 +21,17 @@ from visift.engine.lab import Examples, Lab
 from visift.engine.measured import Measured
 from visift.errors import InputError
 from visift.methods.cuts import CutTable
-from visift.methods.grouping import Labelled, label_groups
-from visift.methods.image_items import ItemUnit, Scored, TextOnly, choose_items, image_items
+from visift.methods.grouping import EVERYTHING, Labelled, label_groups
+from visift.methods.image_items import (
+    ItemUnit,
+    Scored,
+    TextOnly,
+    budget_limit,
+    choose_items,
+    image_items,
+)
 from visift.methods.method import param
-from visift.methods.ranking import tie_order
+from visift.methods.ranking import tau_counts, tie_order
 from visift.models.ref import ModelRef
 from visift.numerics.rounding import significant
 from visift.numerics.sums import group_sums, row_values
@@ -147,7 +153,9 @@ class Prism:
 
     model: ModelRef | None = None
     seed: int = 0
-    tau: float = param(0.333, origin="ours", doc="share of items kept when there is no budget")
+    tau: float = param(
+        0.333, origin="ours", doc="share of items kept when there is no budget", above=0, high=1
+    )
     scope: Literal["source", "all"] = param(
         "source", origin="ours", doc="compare images inside their source, or all of them"
     )
@@ -156,13 +164,17 @@ class Prism:
     centre_scope: Literal["group", "pool"] = param(
         "group", origin="ours", doc="whose mean `corpus` subtracts: the group's or the pool's"
     )
-    layer: int = param(2, origin="ours", doc="block whose input is read; 0 = projector output")
+    layer: int = param(
+        2, origin="ours", doc="block whose input is read; 0 = projector output", low=0
+    )
     pool: Pooling = param("mean", origin="paper", doc="over visual tokens: mean, or the last one")
     text_only: Literal["auto", "proportional", "keep", "drop"] = param(
         "auto", origin="ours", doc="auto: keep under tau (paper), proportional under a budget"
     )
-    min_per_source: int = param(0, origin="ours", doc="items every source gets at least")
-    score_digits: int = param(6, origin="ours", doc="significant digits of R that rank")
+    min_per_source: int = param(0, origin="ours", doc="items every source gets at least", low=0)
+    score_digits: int = param(
+        6, origin="ours", doc="significant digits of R that rank", low=1, high=17
+    )
     tie: Literal["hash", "uid"] = param("hash", origin="ours", doc="order of equal scores")
     unlabelled: str | None = param(None, origin="ours", doc="group for rows without a source")
 
@@ -171,16 +183,19 @@ class Prism:
         rows = pool.rows("candidate")
         text = pool.text_only[rows]
         if text.all():
-            raise InputError("prism compares images, and no usable record has one.")
+            raise InputError("no usable record has an image, and prism compares images.")
         signal = VisualFeatures(self.model, self.layer, self.pool)
         visual = rows[~text]
+        label_groups(pool, visual, self._label(), self.unlabelled)
+        if budget is not None:
+            budget_limit(pool, visual, rows[text], self._text_policy(budget), budget)
         return Inputs(visual, rows[text], lab.measure(signal, Examples(visual)))
 
     def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
         """Rank the images of each source by R, lowest first, and take turns by seat order."""
         visual = inputs.visual[inputs.features.ok(inputs.visual)]
         if not len(visual):
-            raise InputError("prism compares images, and none of them has a value.")
+            raise InputError("no image has a value, and prism compares images.")
         keys = tie_order(pool, self.seed, self.tie)
         items = image_items(pool, visual, self.unit, keys)
         labels = label_groups(pool, items.first, self._label(), self.unlabelled)
@@ -202,7 +217,8 @@ class Prism:
             tau_counts(self.tau, sizes) if budget is None else budget,
             np.minimum(sizes, self.min_per_source),
             partial(_reason, self.unit),
-            _notices(found, labels, self.unit),
+            _signal(found, labels),
+            self.seed,
         )
 
     def _label(self) -> Literal["source"] | None:
@@ -214,33 +230,23 @@ class Prism:
         return "keep" if budget is None else "proportional"
 
 
-def tau_counts(tau: float, sizes: IntArray) -> IntArray:
-    """Return floor(tau n + 1/2) for each group size n: the seats with (j - 1/2)/n <= tau [ours]."""
-    share = Fraction(repr(tau))
-    return np.array([int(share * int(n) + Fraction(1, 2)) for n in sizes], np.int64)
-
-
 def _reason(unit: ItemUnit, scored: Scored, cuts: CutTable, item: int) -> str:
     g = scored.labels.of[item]
+    label = "" if cuts.labels[g] == EVERYTHING else f"{cuts.labels[g]} "
     return (
         f"among the least similar {cuts.chosen[g] / cuts.size[g]:.1%} of {cuts.size[g]:,} "
-        f"{cuts.labels[g]} {unit}s (similarity {scored.raw[item]:.3g}, "
-        f"median {cuts.median[g]:.3g})"
+        f"{label}{unit}s (similarity {scored.raw[item]:.3g}, median {cuts.median[g]:.3g})"
     )
 
 
-def _notices(found: Redundancy, labels: Labelled, unit: ItemUnit) -> list[str]:
-    """Say where the ranking is noise: sd(R) < 1/sqrt(Nd), or unit vectors that cancel out."""
-    notices = []
-    for g, label in enumerate(labels.labels):
-        R = found.R[labels.of == g]
-        noise = 1 / math.sqrt(len(R) * found.width)
-        cancels = len(R) > 1 and found.S_norm[g] <= ZERO * len(R)
-        if cancels or (len(R) >= MIN_FOR_NOISE and R.std() < noise):
-            notices.append(
-                f"{label}: the ranking is noise (sd(R) {R.std():.2g} over {len(R):,} {unit}s, "
-                f"noise level {noise:.2g}, |S|/N {found.S_norm[g] / len(R):.2g})."
-            )
-    if found.zero.any():
-        notices.append(f"{int(found.zero.sum()):,} {unit}s equal the mean they are compared with.")
-    return notices
+def _signal(found: Redundancy, labels: Labelled) -> list[dict[str, float | bool]]:
+    """Return, by group, whether R is noise: sd(R) < 1/sqrt(Nd), or unit vectors cancel out."""
+    facts: list[dict[str, float | bool]] = []
+    for g in range(len(labels.labels)):
+        mine = labels.of == g
+        n, sd, length = int(mine.sum()), float(found.R[mine].std()), float(found.S_norm[g])
+        weak = n >= MIN_FOR_NOISE and sd < 1 / math.sqrt(n * found.width)
+        noise = weak or (n > 1 and length <= ZERO * n)
+        zero = int(found.zero[mine].sum())
+        facts.append({"sd": sd, "S_over_N": length / n, "zero": zero, "noise": noise})
+    return facts

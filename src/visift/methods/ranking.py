@@ -5,6 +5,7 @@ Because the order does not depend on the budget, every budget is a prefix of it.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -36,6 +37,12 @@ def fill_seats(seats: NDArray[np.int32], group: IntArray, *keys: NDArray[np.gene
     order = np.empty(len(group), np.int64)
     order[np.argsort(seats, kind="stable")] = rank_within(group, *keys)
     return order
+
+
+def tau_counts(tau: float, sizes: IntArray) -> IntArray:
+    """Return floor(tau n + 1/2) for each group size n: the seats with (j - 1/2)/n <= tau [ours]."""
+    share = Fraction(repr(tau))
+    return np.array([int(share * int(n) + Fraction(1, 2)) for n in sizes], np.int64)
 
 
 def interleave(cost: IntArray, extra: int) -> IntArray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,8 +11,6 @@ if TYPE_CHECKING:
 def dataset_card(run: Run, warning: str | None) -> str:
     """Return `README.md` of a run: what was chosen from what, how, and what was set aside."""
     usable, chosen = int(run.selection.facts["usable"]), len(run.selection)
-    before = Counter(run.selection.scores["source"].to_pylist())
-    after = Counter(run.selection.table["source"].to_pylist())
     lines = [
         "---",
         "tags: [visift, data-selection]",
@@ -29,12 +26,15 @@ def dataset_card(run: Run, warning: str | None) -> str:
         "| source | pool | chosen |",
         "|---|---:|---:|",
         *(
-            f"| {_cell(source or 'no source')} | {count:,} | {after[source]:,} |"
-            for source, count in before.most_common()
+            f"| {_cell(source)} | {count:,} | {picked:,} |"
+            for source, (count, picked) in run.mix().items()
         ),
         "",
         "| setting | value | from |",
         "|---|---|---|",
+        f"| budget | {_cell(run.config.budget or 'own of the method')} | you |",
+        f"| seed | {run.config.seed} | you |",
+        *([f"| model | {_cell(run.config.model.name)} | you |"] if run.config.model else []),
         *(f"| {s.name} | {_cell(s.value)} | {s.origin} |" for s in run.settings),
         "",
     ]
