@@ -72,6 +72,13 @@ class RunConfig:
     nested: bool = False
     engine: EngineConfig = field(default_factory=EngineConfig)
 
+    @property
+    def warning(self) -> str | None:
+        """What must be said wherever the bundled model is used."""
+        if self.model is not None and self.model.is_toy:
+            return "toy model: the ranking means nothing outside a demo"
+        return None
+
     def to_yaml(self) -> str:
         """Return the run as YAML, the same text for equal runs."""
         plain = _listed(dataclasses.asdict(self))

@@ -82,7 +82,7 @@ class RunFolder:
             for trainer in run.config.export:
                 run.export(trainer, self.path / "export" / trainer)
             (self.path / "README.md").write_text(
-                dataset_card(run, toy_warning(run.config)), encoding="utf-8"
+                dataset_card(run, run.config.warning), encoding="utf-8"
             )
             manifest = _manifest(run, ledger, identities)
             text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
@@ -110,7 +110,7 @@ def _manifest(
         "method": run.config.method,
         "settings": [dataclasses.asdict(setting) for setting in run.settings],
         "model": dataclasses.asdict(run.config.model) if run.config.model else None,
-        "warning": toy_warning(run.config),
+        "warning": run.config.warning,
         "signals": list(identities),
         "seed": run.config.seed,
         "budget": run.config.budget,
@@ -128,13 +128,6 @@ def _manifest(
             "seconds": round(run.seconds, 3),
         },
     }
-
-
-def toy_warning(config: RunConfig) -> str | None:
-    """Return what must be said wherever the bundled model was used."""
-    if config.model is not None and config.model.is_toy:
-        return "toy model: the ranking means nothing outside a demo"
-    return None
 
 
 def _versions(models: bool) -> dict[str, str]:

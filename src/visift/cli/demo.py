@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from visift.cli.output import MeasureProgress, Printer, counting_what_is_kept, print_run
 from visift.config import EngineConfig, PoolConfig, RunConfig
-from visift.demo import write_demo_pool
-from visift.demo.detection import Kept, detection_table
 from visift.errors import InputError
 from visift.files import disk_errors
 from visift.models.ref import BUILTIN_TINY, ModelRef
-from visift.run import execute
+
+if TYPE_CHECKING:
+    from visift.demo.detection import Kept
 
 
 def command(
@@ -26,6 +26,10 @@ def command(
     workers: Annotated[str, typer.Option(help="Processes that measure.")] = "auto",
 ) -> None:
     """Make a small pool with planted structure, select from it, show what was kept."""
+    from visift.demo import write_demo_pool
+    from visift.demo.detection import detection_table
+    from visift.run import execute
+
     folder = Path(output)
     printer = Printer(quiet=False)
     _must_be_ours(folder / "pool")

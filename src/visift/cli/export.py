@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from visift.cli.output import Printer
-from visift.run import reopen
 
 _TRAINERS = ["llava"]
 
@@ -32,6 +31,8 @@ def command(
     nested: Annotated[bool, typer.Option("--nested", help="In rank order.")] = False,
 ) -> None:
     """Write a finished run for a trainer."""
+    from visift.run import reopen
+
     folder = Path(run_dir)
     run = reopen(folder, files=tuple(pool), image_folder=image_folder, nested=nested)
     printer = Printer(quiet=False)

@@ -20,11 +20,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from visift.rundir import toy_warning
-from visift.signals.signal import Signal
-
 if TYPE_CHECKING:
     from visift.run import Run
+    from visift.signals.signal import Signal
 
 _LABEL_WIDTH = 10
 _SHOWN_SOURCES = 12
@@ -148,7 +146,7 @@ def summary(run: Run) -> dict[str, Any]:
             source: {"pool": count, "selected": chosen} for source, (count, chosen) in mix.items()
         },
         "notices": facts.get("notices", []),
-        "warning": toy_warning(run.config),
+        "warning": run.config.warning,
         "output": str(run.folder),
         "exports": [str(run.folder / "export" / trainer) for trainer in run.config.export],
         "seconds": round(run.seconds, 1),

@@ -13,7 +13,6 @@ from visift.cli.output import MeasureProgress, Printer, counting_what_is_kept, p
 from visift.config import EngineConfig, PoolConfig, RunConfig
 from visift.errors import InputError
 from visift.models.ref import ModelRef
-from visift.run import execute
 
 Text = str | None
 
@@ -21,7 +20,9 @@ Text = str | None
 def command(
     pool: Annotated[
         list[str],
-        typer.Option(metavar="FILE", help="Pool file (LLaVA JSON or JSONL), or a folder of them."),
+        typer.Option(
+            metavar="FILE", help="Pool file (LLaVA JSON or JSONL), or a folder of them; repeatable."
+        ),
     ] = [],  # noqa: B006 - typer reads the default, nothing changes it
     image_folder: Annotated[
         Text,
@@ -53,14 +54,17 @@ def command(
         Text, typer.Option(metavar="NAME", help="processes or inline. [processes]")
     ] = None,
     signals: Annotated[
-        list[str], typer.Option(metavar="FILE", help="Parquet file of numbers measured elsewhere.")
+        list[str],
+        typer.Option(
+            metavar="FILE", help="Parquet file of numbers measured elsewhere; repeatable."
+        ),
     ] = [],  # noqa: B006
     settings: Annotated[
         list[str],
-        typer.Option("--set", metavar="NAME=VALUE", help="Parameter of the method: name=value."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Parameter of the method; repeatable."),
     ] = [],  # noqa: B006
     export: Annotated[
-        list[str], typer.Option(metavar="TRAINER", help="Trainer to write for. [llava]")
+        list[str], typer.Option(metavar="TRAINER", help="Trainer to write for; repeatable. [llava]")
     ] = [],  # noqa: B006
     max_unusable: Annotated[
         Text, typer.Option(metavar="SHARE", help="Share of records that may be set aside. [1%]")
@@ -84,6 +88,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Choose the subset of a pool worth training on."""
+    from visift.run import execute
+
     base = RunConfig.from_yaml(config) if config else RunConfig()
     given = RunConfig(
         pool=_replaced(

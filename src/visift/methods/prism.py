@@ -46,6 +46,7 @@ Blocks = Callable[[], Iterable[NDArray[Any]]]
 
 ZERO = 1e-9
 MIN_FOR_NOISE = 100
+SCOPES: dict[str, Literal["source"] | None] = {"source": "source", "all": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ class Prism:
             raise InputError("no usable record has an image, and prism compares images.")
         signal = VisualFeatures(self.model, self.layer, self.pool)
         visual = rows[~text]
-        label_groups(pool, visual, self._label(), self.unlabelled)
+        label_groups(pool, visual, SCOPES[self.scope], self.unlabelled)
         if budget is not None:
             budget_limit(pool, visual, rows[text], self._text_policy(budget), budget)
         return Inputs(visual, rows[text], lab.measure(signal, Examples(visual)))
@@ -198,7 +199,7 @@ class Prism:
             raise InputError("no image has a value, and prism compares images.")
         keys = tie_order(pool, self.seed, self.tie)
         items = image_items(pool, visual, self.unit, keys)
-        labels = label_groups(pool, items.first, self._label(), self.unlabelled)
+        labels = label_groups(pool, items.first, SCOPES[self.scope], self.unlabelled)
         sizes = np.bincount(labels.of, minlength=len(labels.labels))
         found = redundancy(
             lambda: inputs.features.blocks("visual_feature", items.first),
@@ -220,9 +221,6 @@ class Prism:
             _signal(found, labels),
             self.seed,
         )
-
-    def _label(self) -> Literal["source"] | None:
-        return "source" if self.scope == "source" else None
 
     def _text_policy(self, budget: Budget | None) -> TextOnly:
         if self.text_only != "auto":
