@@ -35,6 +35,10 @@ class ImageError(VisiftError):
     """One image that is missing, refused or cannot be decoded; `what` is the reason shown."""
 
 
+class ImageUnavailable(ImageError):
+    """An image that cannot be had now, for a reason its content does not decide: it may pass."""
+
+
 class ModelError(VisiftError):
     """A model that cannot be loaded or does not fit the signal asked of it."""
 

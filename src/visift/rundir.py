@@ -23,6 +23,7 @@ from visift.config import RunConfig
 from visift.engine.lab import Entry
 from visift.errors import InputError
 from visift.files import disk_errors, write_atomically
+from visift.models.ref import ModelRef
 from visift.report.card import dataset_card
 from visift.selection import describe_rows
 
@@ -109,7 +110,7 @@ def _manifest(
         "pool": [_fingerprint(file.reader.path) for file in run.pool.files],
         "method": run.config.method,
         "settings": [dataclasses.asdict(setting) for setting in run.settings],
-        "model": dataclasses.asdict(run.config.model) if run.config.model else None,
+        "model": _model(run.config.model, bool(identities)),
         "warning": run.config.warning,
         "signals": list(identities),
         "seed": run.config.seed,
@@ -128,6 +129,13 @@ def _manifest(
             "seconds": round(run.seconds, 3),
         },
     }
+
+
+def _model(model: ModelRef | None, used: bool) -> dict[str, Any] | None:
+    """Return what was asked for, and the commit it stood for where it was used."""
+    if model is None:
+        return None
+    return {**dataclasses.asdict(model), "commit": model.resolved_revision() if used else None}
 
 
 def _versions(models: bool) -> dict[str, str]:

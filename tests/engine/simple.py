@@ -53,7 +53,12 @@ def plain_pool(folder: Path, count: int) -> Pool:
 
 @dataclass(frozen=True, slots=True)
 class MeanColour:
-    """Mean red, green and blue of an image; `log` is a folder where workers note what they do."""
+    """Mean red, green and blue of an image; `log` is a folder where workers note what they do.
+
+    Attributes:
+        fails_once_on: an image that meets a fault of the machine, the first time only.
+        broken: every image meets one, every time.
+    """
 
     version: ClassVar[int] = 1
     unit: ClassVar[Unit] = "image"
@@ -64,6 +69,8 @@ class MeanColour:
     gain: float = 1.0
     log: str | None = None
     seconds: float = 0.0
+    fails_once_on: str | None = None
+    broken: bool = False
 
     def open(self, device: str) -> Measure:
         """See `signals.signal.Signal`."""
@@ -73,14 +80,22 @@ class MeanColour:
 
         def colours(images: list[Image.Image]) -> dict[str, Any]:
             time.sleep(self.seconds)
+            if self.broken:
+                raise RuntimeError("CUDA error: illegal address")
             means = [np.asarray(image, np.float32).mean(axis=(0, 1)) for image in images]
             return {"visual_feature": self.gain * np.stack(means)}
+
+        def load(item: ImageItem) -> Image.Image:
+            first = self.log is not None and noted(Path(self.log)).count(item.path) == 1
+            if first and item.path == self.fails_once_on:
+                raise OSError(5, "Input/output error")
+            return item.load()
 
         def measure(items: Sequence[ImageItem]) -> Values:
             if self.log:
                 for item in items:
                     note(Path(self.log), "measured", item.path)
-            return measure_in_batches(items, lambda i: i.load(), colours, self.columns, 3, 16)
+            return measure_in_batches(items, load, colours, self.columns, 3, 16)
 
         return measure
 

@@ -165,7 +165,19 @@ def test_the_value_of_a_row_is_the_mean_over_its_images(tmp_path: Path) -> None:
     pool = Pool.open(write_pool(tmp_path / "pool", records))
     handle = lab_on(pool, tmp_path / "cache").measure(MeanColour(), Examples(all_rows(pool)))
     one, two, both = handle.take("visual_feature", all_rows(pool))
-    np.testing.assert_allclose(both, (2 * one.astype(float) + two) / 3)
+    np.testing.assert_allclose(both, (one.astype(float) + two) / 2)  # a set: twice is once
+
+
+def test_rows_with_the_same_images_have_the_same_bytes(tmp_path: Path) -> None:
+    names = [f"{n}.png" for n in range(6)]
+    records = [(str(i), [names[n] for n in order] * (1 + i % 2)) for i, order in enumerate(
+        itertools.islice(itertools.permutations(range(6)), 0, 720, 60)
+    )]  # fmt: skip
+    pool = Pool.open(write_pool(tmp_path / "pool", records))
+    signal = MeanColour(gain=1 / 3)
+    handle = lab_on(pool, tmp_path / "cache").measure(signal, Examples(all_rows(pool)))
+    values = handle.take("visual_feature", all_rows(pool))
+    assert len({row.tobytes() for row in values}) == 1
 
 
 def test_the_block_size_of_reading_changes_no_value(
@@ -232,8 +244,9 @@ def test_an_item_that_fails_has_a_reason_and_is_not_tried_again(tmp_path: Path, 
         assert handle.ok(all_rows(pool)).tolist() == fine
         reasons = lab.failures()
         assert sorted(reasons) == [2, 5, 6]
-        assert "truncated" in reasons[2]
-        assert reasons[5] == reasons[6] != reasons[2]
+        assert reasons[2].startswith("image truncated: cut.png (")
+        assert reasons[5] == reasons[6]
+        assert reasons[5].startswith("image unreadable: text.png (not an image: starts with ")
         assert [why is None for why in handle.reasons(all_rows(pool))] == fine
         assert lab.ledger == [Entry("MeanColour", "image", 7, tried, 2)]
         assert handle.take("visual_feature", np.array([0, 7])).shape == (2, 3)
@@ -263,6 +276,72 @@ def test_a_block_that_fails_three_times_is_set_aside_and_not_stored(
         assert noted(log).count("answer 5") == again * TRIES
         assert noted(log).count("answer 0") == noted(log).count("answer 9") == 1
     assert lab.ledger == [Entry("TextLength", "record", 12, 0, 4)]
+
+
+def test_an_image_that_cannot_be_read_now_takes_none_along_and_is_tried_by_the_next_run(
+    tmp_path: Path, log: Path
+) -> None:
+    pool = plain_pool(tmp_path / "pool", 12)
+    assert len(pool.images) == 12  # looked up before one goes
+    (tmp_path / "pool" / "5.png").rename(tmp_path / "5.png")
+    signal = MeanColour(log=str(log))
+    lab = lab_on(pool, tmp_path / "cache")
+    lab.measure(signal, Examples(all_rows(pool)))
+    lab.resolve()
+    assert lab.failures() == {5: "image missing: 5.png"}
+    assert lab.ledger == [Entry("MeanColour", "image", 12, 11, 1)]
+    assert noted(log).count("5.png") == TRIES
+    assert len(noted(log)) == 12 + TRIES - 1  # the others once
+    (tmp_path / "5.png").rename(tmp_path / "pool" / "5.png")
+    again = lab_on(pool, tmp_path / "cache")
+    again.measure(signal, Examples(all_rows(pool)))
+    assert again.failures() == {}
+    assert again.ledger == [Entry("MeanColour", "image", 12, 1, 0)]
+
+
+def test_a_run_whose_few_missing_items_all_fail_again_goes_on(tmp_path: Path) -> None:
+    pool = plain_pool(tmp_path / "pool", 12)
+    assert len(pool.images) == 12
+    for number in (2, 9):  # in two blocks
+        (tmp_path / "pool" / f"{number}.png").unlink()
+    for measured in (10, 0):
+        lab = lab_on(pool, tmp_path / "cache")
+        lab.measure(MeanColour(), Examples(all_rows(pool)))
+        assert lab.failures() == {2: "image missing: 2.png", 9: "image missing: 9.png"}
+        assert lab.ledger == [Entry("MeanColour", "image", 12, measured, 2)]
+
+
+@pytest.mark.parametrize("executor", [Inline(), Processes(2)], ids=["inline", "processes"])
+def test_a_fault_that_passes_between_tries_costs_nothing(
+    tmp_path: Path, log: Path, executor: Executor
+) -> None:
+    pool = plain_pool(tmp_path / "pool", 12)
+    seen = Impatient()
+    lab = lab_on(pool, tmp_path / "cache", executor, progress=seen)
+    handle = lab.measure(MeanColour(log=str(log), fails_once_on="5.png"), Examples(all_rows(pool)))
+    assert handle.ok(all_rows(pool)).all()
+    assert lab.failures() == {}
+    assert seen.done == 12
+    assert len(noted(log)) == 13
+
+
+def test_a_fault_of_every_item_is_stored_for_none(tmp_path: Path, log: Path) -> None:
+    pool = plain_pool(tmp_path / "pool", 3)
+    for _ in range(2):
+        lab = lab_on(pool, tmp_path / "cache")
+        lab.measure(MeanColour(log=str(log), gain=1e9, broken=True), Examples(all_rows(pool)))
+        reasons = lab.failures()
+        assert reasons[1] == "not measurable: 1.png (RuntimeError: CUDA error: illegal address)"
+        assert not list((tmp_path / "cache").rglob("*.arrow"))
+    assert len(noted(log)) == 2 * 3 * TRIES
+
+
+def test_a_handle_shows_what_it_is_and_no_arrays(tmp_path: Path) -> None:
+    pool = plain_pool(tmp_path / "pool", 3)
+    handle = lab_on(pool, tmp_path / "cache").measure(MeanColour(), Examples(all_rows(pool)))
+    assert repr(handle) == "Handle(MeanColour of 3 rows, asked)"
+    handle.ok(all_rows(pool))
+    assert repr(handle) == "Handle(MeanColour of 3 rows, measured)"
 
 
 def test_an_error_of_ours_stops_at_once_and_what_is_measured_stays(

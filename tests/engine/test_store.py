@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -193,13 +197,17 @@ def test_two_stores_see_what_the_other_commits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1, 8, 100, 0.5, -8, -1])
-def test_a_torn_part_is_absent_and_can_be_written_again(tmp_path: Path, keep: float) -> None:
+def test_a_torn_part_is_absent_and_can_be_written_again(
+    tmp_path: Path, keep: float, caplog: pytest.LogCaptureFixture
+) -> None:
     store = open_store(tmp_path)
     path = store.commit(keys_of(*range(40)), values(40))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else int(keep)])
-    with pytest.warns(UserWarning, match="is damaged .*; its items are measured again"):
-        again = open_store(tmp_path)
+    again = open_store(tmp_path)
+    again.refresh()
+    (said,) = caplog.messages  # once
+    assert re.fullmatch(rf"{re.escape(str(path))} is damaged \(.*\); its items .* again\.", said)
     assert (again.find(keys_of(*range(40))) < 0).all()
     again.commit(keys_of(*range(40)), values(40))
     again.refresh()
@@ -207,12 +215,14 @@ def test_a_torn_part_is_absent_and_can_be_written_again(tmp_path: Path, keep: fl
     assert (again.find(keys_of(*range(40))) >= 0).all()
 
 
-def test_a_part_of_something_else_is_absent(tmp_path: Path) -> None:
+def test_a_part_of_something_else_is_absent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = open_store(tmp_path)
     (store.folder / "0.arrow").write_bytes(b"not arrow at all" * 100)
     store.commit(keys_of("a"), values(1))
-    with pytest.warns(UserWarning, match="is damaged"):
-        store.refresh()
+    store.refresh()
+    assert "0.arrow is damaged" in caplog.text
     assert (store.find(keys_of("a")) >= 0).all()
 
 
@@ -276,6 +286,16 @@ def test_any_field_version_or_column_has_a_folder_of_its_own(tmp_path: Path) -> 
     folders = {signal_folder(tmp_path, identity(thing)) for thing in things}
     assert len(folders) == len(things)
     assert signal_folder(tmp_path, identity(Thing())).name.startswith("Thing-")
+
+
+def test_a_part_says_what_it_was_measured_with(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, identity(Thing()), Thing.columns)
+    here = Values({"feature": np.ones((1, 3), np.float32)}, [None])
+    sent: Store = pickle.loads(pickle.dumps(store))
+    content = {opened.commit(keys_of("a"), here).read_bytes() for opened in (store, sent)}
+    assert len(content) == 1
+    metadata = pa.ipc.open_file(next(iter(content))).schema.metadata
+    assert json.loads(metadata[b"visift.identity"]) == json.loads(json.dumps(identity(Thing())))
 
 
 def test_names_of_models_do_not_count(tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_a_cut_file_is_refused_whatever_pil_is_told(
     file = encode(noise(), name)
     reason = why(file[: int(len(file) * cut) if isinstance(cut, float) else cut])
     # Three bytes are a JPEG signature, and less than a PNG signature.
-    expected = "not an image (" if (name, cut) == ("PNG", 3) else "truncated ("
+    expected = "unreadable (not an image" if (name, cut) == ("PNG", 3) else "truncated ("
     assert reason.startswith(expected)
     assert ImageFile.LOAD_TRUNCATED_IMAGES is lenient
 
@@ -236,11 +236,13 @@ def test_a_damaged_png_is_refused() -> None:
 
 
 def test_what_is_no_image_is_named_by_how_it_starts() -> None:
-    assert why(b"") == "0 bytes"
-    assert why(b"<!DOCTYPE html><html>") == "not an image (starts with '<!DOCTYPE html><')"
-    assert why(b"\x00\x01\x02") == "not an image (starts with 000102)"
+    assert why(b"") == "empty (0 bytes)"
+    assert (
+        why(b"<!DOCTYPE html><html>") == "unreadable (not an image: starts with '<!DOCTYPE html><')"
+    )
+    assert why(b"\x00\x01\x02") == "unreadable (not an image: starts with 000102)"
     for text in (b"Pythons are snakes", b"BM is not a picture", b"%!PS-Adobe-3.0 EPSF-3.0\n"):
-        assert why(text).startswith("not an image (starts with ")
+        assert why(text).startswith("unreadable (not an image: starts with ")
 
 
 def test_a_bomb_is_refused_from_its_header() -> None:

@@ -78,6 +78,15 @@ def test_the_conversation_is_no_label(tmp_path: Path, field: str) -> None:
         ("1.jpg", None),
         ("/data/1.jpg", None),
         ("../coco/1.jpg", None),
+        ("coco\\1.jpg", "coco"),
+        ("a\\b/1.jpg", "a"),
+        ("coco/../other/1.jpg", "other"),
+        ("\\data\\1.jpg", None),
+        ("C:\\data\\1.jpg", None),
+        ("C:/data/1.jpg", None),
+        ("http://host/coco/1.jpg", None),
+        ("s3://bucket/coco/1.jpg", None),
+        ("data:image/png;base64,AA/A", None),
     ],
 )
 def test_path_prefix(path: str, prefix: str | None) -> None:

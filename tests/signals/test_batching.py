@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visift.errors import ImageError, InputError, ModelError, StorageError
+from visift.errors import ImageError, ImageUnavailable, InputError, ModelError, StorageError
 from visift.signals.batching import AHEAD, NOT_FINITE, measure_in_batches
-from visift.signals.signal import Column, Values
+from visift.signals.signal import Column, ImageItem, Values
 
 WIDTH = 3
 COLUMNS = (
@@ -95,7 +95,8 @@ def test_when_a_batch_fails_only_the_items_at_fault_have_no_value() -> None:
     values = measure(list(range(8)), 4, fragile)
     assert sizes == [4, 4, 1, 1, 1, 1]
     assert values.columns["number"].tolist() == [0, 1, 2, 3, 4, 0, 6, 7]
-    assert values.reasons[5] == "not measurable (ValueError: five is odd)"
+    assert values.reasons[5] == "not measurable: ValueError: five is odd"
+    assert values.passing == {5}
     assert [i for i, reason in enumerate(values.reasons) if reason] == [5]
 
 
@@ -103,7 +104,57 @@ def test_a_refusal_of_our_own_is_the_reason_as_it_stands() -> None:
     def refuse(numbers: list[int]) -> dict[str, Any]:
         raise InputError("longer than the model can read.")
 
-    assert list(measure([1, 2], 2, refuse).reasons) == ["longer than the model can read."] * 2
+    values = measure([1, 2], 2, refuse)
+    assert list(values.reasons) == ["longer than the model can read."] * 2
+    assert values.passing == frozenset()
+
+
+def test_what_the_content_does_not_decide_may_pass() -> None:
+    def fetch(item: object) -> int:
+        if isinstance(item, Exception):
+            raise item
+        return load(item)  # type: ignore[arg-type]
+
+    faults = [OSError(5, "Input/output error"), ImageUnavailable("cannot be read"), "truncated"]
+    values = measure_in_batches([0, *faults, 4], fetch, compute, COLUMNS, WIDTH, 2)
+    said = "not measurable: OSError: [Errno 5] Input/output error"
+    assert list(values.reasons) == [None, said, "cannot be read", "truncated", None]
+    assert values.passing == {1, 2}
+    settled = values.at([0, 3, 4])
+    assert settled.columns["number"].tolist() == [0, 0, 4]
+    assert (list(settled.reasons), settled.passing) == ([None, "truncated", None], frozenset())
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("missing", "image missing: a/1.png"),
+        ("truncated (302 bytes, 840 needed)", "image truncated: a/1.png (302 bytes, 840 needed)"),
+        ("corrupt (PNG: bad (odd))", "image corrupt: a/1.png (PNG: bad (odd))"),
+        ("too large: 9 bytes, limit 3", "image too large: a/1.png (9 bytes, limit 3)"),
+    ],
+)
+@pytest.mark.parametrize("kind", [ImageError, ImageUnavailable])
+def test_a_reason_names_its_image_after_a_short_kind(
+    said: str, reason: str, kind: type[ImageError]
+) -> None:
+    def refuse() -> Any:
+        raise kind(said)
+
+    item = ImageItem("a/1.png", refuse)
+    values = measure_in_batches([item], lambda i: i.load(), compute, COLUMNS, WIDTH, 2)
+    assert list(values.reasons) == [reason]
+    assert values.passing == ({0} if kind is ImageUnavailable else frozenset())
+
+
+def test_what_fails_while_an_image_is_computed_names_it() -> None:
+    def fail(images: list[Any]) -> dict[str, Any]:
+        raise RuntimeError("CUDA error:\nno memory")
+
+    items: list[Any] = [ImageItem(f"{n}.png", lambda: None) for n in range(2)]  # type: ignore
+    values = measure_in_batches(items, lambda i: i.load(), fail, COLUMNS, WIDTH, 2)
+    assert values.reasons[1] == "not measurable: 1.png (RuntimeError: CUDA error: no memory)"
+    assert values.passing == {0, 1}
 
 
 @pytest.mark.parametrize("error", [ModelError("no such layer"), StorageError("disk full")])

@@ -74,7 +74,8 @@ def test_images_that_cannot_be_decoded_have_a_reason_and_harm_no_other(
         names.insert(position, name)
     mixed, alone = measure(items(images, names)), measure(items(images, GOOD))
     assert [i for i, reason in enumerate(mixed.reasons) if reason] == list(bad)
-    assert mixed.reasons[5] == "missing"
+    assert mixed.reasons[5] == "image missing: missing.png"
+    assert mixed.passing == {5}
     assert list(alone.reasons) == [None] * len(GOOD)
     assert not features(mixed)[list(bad)].any()
     fine = [i for i in range(len(names)) if i not in bad]
@@ -98,7 +99,7 @@ def test_an_image_that_the_processor_refuses_does_not_take_its_batch_along(
     measure = signal(tiny_model("qwen2_5_vl")).open("cpu")  # it takes no ratio beyond 200
     values = measure(items(images, [*GOOD[:2], "line.png", *GOOD[2:]]))
     assert [bool(reason) for reason in values.reasons] == [False, False, True, False, False, False]
-    assert "not measurable (ValueError" in str(values.reasons[2])
+    assert "not measurable: line.png (ValueError" in str(values.reasons[2])
     np.testing.assert_allclose(
         np.delete(features(values), 2, axis=0),
         features(measure(items(images, GOOD))),
@@ -134,7 +135,7 @@ def test_features_that_are_not_finite_are_none(
 ) -> None:
     broken = reweighted(tiny_model("llava"), tmp_path / "model", "linear_2.weight", float("inf"))
     values = signal(broken, layer=0).open("cpu")(items(images, GOOD))
-    assert list(values.reasons) == [NOT_FINITE] * len(GOOD)
+    assert list(values.reasons) == [f"{NOT_FINITE}: {name}" for name in GOOD]
     assert not features(values).any()
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha1, sha256
@@ -144,6 +147,36 @@ def test_a_folder_may_have_an_at_in_its_name(folder: Path, tmp_path: Path) -> No
     ref = ModelRef.parse(str(there))
     assert (ref.name, ref.revision) == (str(there), None)
     assert ref.folder() == there
+
+
+def test_a_built_in_model_of_another_name_is_not_asked_of_the_hub() -> None:
+    with pytest.raises(ModelError, match=r"builtin:small: no built-in .*\nThere is builtin:tiny"):
+        ModelRef.parse("builtin:small")
+
+
+RESOLVE = """
+import sys
+from visift.models.ref import ModelRef
+print(ModelRef("org/model", "main").resolved_revision(), ModelRef(sys.argv[1]).resolved_revision())
+"""
+
+
+def test_a_revision_is_resolved_to_the_commit_of_its_snapshot(tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    model = tmp_path / "models--org--model"
+    (model / "snapshots" / commit).mkdir(parents=True)
+    (model / "snapshots" / commit / "config.json").write_text("{}")
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(commit)
+    said = subprocess.run(
+        [sys.executable, "-c", RESOLVE, str(tmp_path)],
+        env={**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.split() == [commit, "None"]
+    assert ModelRef(BUILTIN_TINY).resolved_revision() is None
 
 
 def test_an_unknown_dtype_is_an_error_with_the_known_ones() -> None:

@@ -21,7 +21,7 @@ from visift.errors import InputError
 from visift.pool.pool import Pool
 from visift.signals import imported as imported_module
 from visift.signals.imported import NO_VALUE, Imported, SignalFile
-from visift.signals.signal import Unit
+from visift.signals.signal import Column, Unit
 
 RECORDS = [
     ("a", ["x/1.png"]),
@@ -43,7 +43,10 @@ def write(folder: Path, columns: Mapping[str, Any], name: str = "signals.parquet
 
 
 def answer(pool: Pool, path: Path, unit: Unit = "record", column: str = "value") -> ByRow:
-    found = Imported((SignalFile.open(path),)).answer(pool, [column], unit)
+    file = SignalFile.open(path)
+    vector = hasattr(pq.read_schema(path).field(column).type, "value_type")
+    wanted = Column(column, "float32", (None,) if vector else ())
+    found = Imported((file,)).answer(pool, [wanted], unit)
     assert found is not None
     return ByRow(found.values, found.starts, found.flat)
 
@@ -288,10 +291,13 @@ def test_the_first_file_that_has_all_columns_gives_them(pool: Pool, tmp_path: Pa
     ]
     files = Imported(tuple(SignalFile.open(path) for path in paths))
     for names, expected in ((["value"], 2.0), (["other"], 1.0), (["value", "other"], 3.0)):
-        found = files.answer(pool, names, "record")
+        found = files.answer(pool, [Column(name, "float32") for name in names], "record")
         assert found is not None
         assert found.values.gather(names[0], found.flat[:1]).tolist() == [expected]
-    assert files.answer(pool, ["value", "nothing"], "record") is None
+    assert (
+        files.answer(pool, [Column("value", "float32"), Column("nothing", "float32")], "record")
+        is None
+    )
 
 
 # --- in a lab, in a run ----------------------------------------------------------------------
@@ -314,6 +320,33 @@ def test_a_lab_measures_nothing_that_is_handed_in(pool: Pool, tmp_path: Path) ->
     assert lab.ledger == [Entry("MeanColour", "image", 3, 0, 1)]
     assert lab.identities() == []
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("shape", "cells", "said"),
+    [
+        ((None,), [1.0, 2.0], "holds single numbers, lists of numbers were expected."),
+        ((None,), [], "holds single numbers, lists of numbers were expected."),
+        ((), [[1.0], [2.0]], "holds lists of numbers, single numbers were expected."),
+        ((None,), [[[1.0]], [[2.0]]], "holds lists of lists, lists of numbers were expected."),
+    ],
+)
+def test_lists_and_single_numbers_are_not_taken_for_each_other(
+    pool: Pool, tmp_path: Path, shape: tuple[None, ...], cells: list[Any], said: str
+) -> None:
+    values = pa.array(cells, None if cells else pa.float64())
+    path = write(tmp_path, {"row": pa.array(range(len(cells)), pa.int64()), "value": values})
+    files = Imported((SignalFile.open(path),))
+    with pytest.raises(InputError) as caught:
+        files.answer(pool, [Column("value", "float32", shape)], "record")
+    assert (caught.value.what, caught.value.where) == (said, f"{path}, column value")
+
+
+def test_the_mean_over_a_row_counts_each_image_once(tmp_path: Path) -> None:
+    records = [("a", ["1.png", "2.png", "1.png"]), ("b", ["2.png", "1.png"])]
+    pool = Pool.open(write_pool(tmp_path, records))
+    path = write(tmp_path, {"image": ["1.png", "2.png"], "value": [1.0, 2.0]})
+    assert by_row(pool, path, "image") == [1.5, 1.5]
 
 
 def select(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.engine.executor import Executor, Inline, ShardDone, Work
+from visift.engine.executor import Event, Executor, Inline, ShardDone, ShardFailed, Work
 from visift.engine.items import Items
 from visift.engine.measured import ByRow, Measured, Rows, StoredItems
 from visift.engine.progress import Progress, Silent
@@ -24,7 +24,7 @@ from visift.engine.store import Keys, Store, first_places, item_keys
 from visift.errors import MeasuringError, VisiftError
 from visift.pool.pool import Pool
 from visift.signals.imported import Imported
-from visift.signals.signal import Signal, identity
+from visift.signals.signal import Signal, Values, identity
 
 BLOCK_ITEMS = 1024
 TRIES = 3
@@ -65,7 +65,7 @@ class Entry:
     failed: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Handle:
     """A lazy answer: asks its lab when it is read for the first time."""
 
@@ -74,6 +74,10 @@ class Handle:
     signal: Signal
     answer: Callable[[Handle], Measured]
     _values: Measured | None = None
+
+    def __repr__(self) -> str:
+        state = "asked" if self._values is None else "measured"
+        return f"Handle({type(self.signal).__name__} of {len(self.rows):,} rows, {state})"
 
     def resolve(self) -> Measured:
         """Return the values, measuring what is missing."""
@@ -149,7 +153,7 @@ class LocalLab:
 
     def _answer(self, handle: Handle) -> Measured:
         signal, items = handle.signal, handle.items
-        given = self.imported.answer(self.pool, [c.name for c in signal.columns], signal.unit)
+        given = self.imported.answer(self.pool, signal.columns, signal.unit)
         if given is not None:
             values = ByRow(given.values, given.starts, given.flat)
             failed = int((~values.ok(handle.rows)).sum())
@@ -167,7 +171,7 @@ class LocalLab:
         failures = {int(items.ids[p]): why for p, why in reasons.items()}
         stored = StoredItems.of(signal.columns, store.parts, items.scatter(places), failures)
         if signal.unit == "image":
-            return ByRow(stored, self.pool.images.offsets, self.pool.images.flat)
+            return ByRow(stored, *self.pool.images.sets())
         return ByRow(stored, np.arange(len(self.pool) + 1), np.arange(len(self.pool)))
 
     def _book(self, signal: Signal, items: int, measured: int, failed: int) -> None:
@@ -181,39 +185,71 @@ class LocalLab:
         before = sum(map(len, lacking.values()))
         if not lacking:
             return 0, {}
-        open_blocks = OpenBlocks(items, keys, signal, lacking, store.folder, tuple(self.devices()))
+        open_blocks = OpenBlocks(items, keys, signal, lacking, store, tuple(self.devices()))
         self.progress.begin(signal, len(distinct), len(distinct) - before)
         try:
             reasons = self._run(open_blocks, store)
         finally:
             self.progress.end()
-        lost = {keys[p].tobytes(): why for block, why in reasons.items() for p in lacking[block]}
-        return before - len(lost), lost
+        return before - len(reasons), {keys[p].tobytes(): why for p, why in reasons.items()}
 
     def _run(self, open_blocks: OpenBlocks, store: Store) -> dict[int, str]:
-        """Run the lacking blocks, each up to `TRIES` times; return why a block is still missing."""
-        missing = sorted(open_blocks.lacking)
+        """Run the lacking blocks, and what they then still lack, up to `TRIES` times.
+
+        Returns:
+            By position, why an item is still missing.
+        """
+        todo = open_blocks.lacking
         reasons: dict[int, str] = {}
+        answered = False
         for _ in range(TRIES):
-            executor = self.executor(len(missing))
-            with closing(executor.map(open_blocks, missing)) as events:
+            executor = self.executor(len(todo))
+            attempt = replace(open_blocks, lacking=todo)
+            with closing(executor.map(attempt, sorted(todo))) as events:
                 for event in events:
-                    if isinstance(event, ShardDone):
-                        self.progress.advance(len(open_blocks.lacking[event.shard]))
-                    elif isinstance(event.error, VisiftError):
-                        raise event.error
-                    else:
-                        reasons[event.shard] = event.reason
+                    reasons |= self._hear(event, todo[event.shard])
+                    answered |= not _is_lost(event)
             store.refresh()
-            missing = [b for b in missing if _is_missing(store, open_blocks, b)]
-            if not missing:
-                break
-        if len(missing) == len(open_blocks.lacking) > 1:
+            todo = _still_lacking(store, open_blocks.keys, todo)
+            if not todo:
+                return {}
+        if len(todo) > 1 and not answered and _count(todo) == _count(open_blocks.lacking):
+            first = reasons.get(int(todo[min(todo)][0]), "no worker answered")
             raise MeasuringError(
-                f"nothing could be measured: {reasons.get(missing[0], 'no worker answered')}.",
+                f"nothing could be measured: {first}.",
                 fix="If memory is short, use fewer workers: --workers 1",
             )
-        return {block: reasons.get(block, "not measured") for block in missing}
+        return {int(p): reasons.get(int(p), "not measured") for some in todo.values() for p in some}
+
+    def _hear(self, event: Event, positions: NDArray[np.int64]) -> dict[int, str]:
+        """Take what became of a shard; return, by position, why items of it were not measured."""
+        lost: dict[int, str] = {}
+        if isinstance(event, ShardFailed):
+            if isinstance(event.error, VisiftError):
+                raise event.error
+            lost = dict.fromkeys(positions.tolist(), event.reason)
+            if isinstance(event.error, NotAllMeasured):
+                lost = event.error.reasons
+        if isinstance(event, ShardDone) or len(lost) < len(positions):
+            self.progress.advance(len(positions) - len(lost))
+        return lost
+
+
+def _is_lost(event: Event) -> bool:
+    """Return whether a shard failed as a whole, rather than some of its items."""
+    return isinstance(event, ShardFailed) and not isinstance(event.error, NotAllMeasured)
+
+
+class NotAllMeasured(Exception):
+    """Raised by the work on a block where faults that may pass left out some of its items.
+
+    Attributes:
+        reasons: by position in the request, why an item was not measured.
+    """
+
+    def __init__(self, reasons: dict[int, str]) -> None:
+        self.reasons = reasons
+        super().__init__(reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +261,7 @@ class OpenBlocks:
         keys: (n, 2) their keys.
         signal: what to measure.
         lacking: by block number, the positions in `items` that the store lacks.
-        folder: of the signal's store.
+        store: where to commit; travels without the parts it has mapped.
         devices: where to measure; worker w takes number w modulo their count.
     """
 
@@ -233,19 +269,33 @@ class OpenBlocks:
     keys: Keys
     signal: Signal
     lacking: dict[int, NDArray[np.int64]]
-    folder: Path
+    store: Store
     devices: tuple[str, ...]
 
     def __call__(self, worker: int) -> Work:
         """Load the model and return the function that measures and commits one block."""
-        store = Store(self.folder, self.signal.columns)
         measure = self.signal.open(self.devices[worker % len(self.devices)])
 
         def work(block: int) -> None:
             positions = self.lacking[block]
-            store.commit(self.keys[positions], measure(self.items.load(positions)))
+            _commit(self.store, self.keys, positions, measure(self.items.load(positions)))
 
         return work
+
+
+def _commit(store: Store, keys: Keys, positions: NDArray[np.int64], values: Values) -> None:
+    """Commit what is settled of a block: values, and reasons that follow from the content.
+
+    Raises:
+        NotAllMeasured: the block is not complete.
+    """
+    if not values.passing:
+        store.commit(keys[positions], values)
+        return
+    settled = [at for at in range(len(positions)) if at not in values.passing]
+    if settled:
+        store.commit(keys[positions[settled]], values.at(settled))
+    raise NotAllMeasured({int(positions[at]): str(values.reasons[at]) for at in values.passing})
 
 
 def _lacking_blocks(store: Store, keys: Keys, distinct: Rows) -> dict[int, NDArray[np.int64]]:
@@ -257,9 +307,16 @@ def _lacking_blocks(store: Store, keys: Keys, distinct: Rows) -> dict[int, NDArr
     return {int(b): some for b, some in zip(blocks, np.split(positions, starts[1:]), strict=True)}
 
 
-def _is_missing(store: Store, open_blocks: OpenBlocks, block: int) -> bool:
-    keys = open_blocks.keys[open_blocks.lacking[block]]
-    return bool((store.find(keys)[:, 0] < 0).any())
+def _still_lacking(
+    store: Store, keys: Keys, blocks: dict[int, NDArray[np.int64]]
+) -> dict[int, NDArray[np.int64]]:
+    """Return what blocks still lack, without those that are complete."""
+    left = {b: some[store.find(keys[some])[:, 0] < 0] for b, some in blocks.items()}
+    return {block: some for block, some in left.items() if len(some)}
+
+
+def _count(blocks: dict[int, NDArray[np.int64]]) -> int:
+    return sum(map(len, blocks.values()))
 
 
 def _reasons(

@@ -21,7 +21,7 @@ Rows = NDArray[np.int64]
 class Measured(Protocol):
     """The values of one signal for the rows that were asked for.
 
-    The value of a row under an image signal is the mean over its images.
+    The value of a row under an image signal is the mean over its distinct images.
     """
 
     def ok(self, rows: Rows) -> NDArray[np.bool_]:
@@ -69,7 +69,7 @@ class ByRow:
     Attributes:
         values: the items.
         starts: (N + 1,) int64; the items of pool row n are `flat[starts[n]:starts[n + 1]]`.
-        flat: int64 items, -1 for one that does not exist.
+        flat: int64 items, those of a row distinct, -1 for one that does not exist.
     """
 
     values: ItemValues

@@ -2,14 +2,15 @@
 
 One folder a signal identity, one Arrow IPC file a part. A part is written beside, synced and
 renamed: present means complete. Its name is a digest of the keys it holds, so two processes that
-measure the same block write the same file. Nothing in a part depends on time or host.
+measure the same block write the same file. Nothing in a part depends on time or host; the identity
+of the signal is in its schema's metadata.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
-import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ from visift.signals.signal import Column, Values
 
 KEY_BYTES = 16
 _STALE_SECONDS = 3600.0
+_IDENTITY = "visift.identity"
+
+_log = logging.getLogger("visift")
 
 Keys = NDArray[np.uint64]
 
@@ -90,11 +94,20 @@ class Store:
     """The values measured for one signal identity.
 
     Several processes may write to one store at once; `refresh` sees what others committed.
+
+    Attributes:
+        folder: of the parts.
+        columns: of the signal.
+        identity: of the signal, as canonical JSON.
+        parts: what is mapped so far, by name.
+        damaged: names of files that cannot be read, each announced once.
     """
 
     folder: Path
     columns: tuple[Column, ...]
+    identity: bytes
     parts: list[Part] = field(default_factory=list)
+    damaged: set[str] = field(default_factory=set)
     _keys: Keys = field(default_factory=lambda: np.empty((0, 2), np.uint64))
     _places: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
@@ -108,9 +121,13 @@ class Store:
             if not note.exists():
                 write_atomically(note, _canonical(identity))
         _sweep(folder)
-        store = cls(folder, columns)
+        store = cls(folder, columns, _canonical(identity))
         store.refresh()
         return store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to a worker as what committing needs."""
+        return Store, (self.folder, self.columns, self.identity)
 
     def refresh(self) -> None:
         """Look at the folder again and map what is new.
@@ -119,11 +136,21 @@ class Store:
         reads the same one, whenever they looked.
         """
         known = {part.path.name for part in self.parts}
-        fresh = [_read_part(p) for p in self.folder.glob("*.arrow") if p.name not in known]
+        fresh = [self._read(p) for p in self.folder.glob("*.arrow") if p.name not in known]
         read = [part for part in fresh if part is not None]
         if read:
             self.parts = sorted([*self.parts, *read], key=lambda part: part.path.name)
             self._index()
+
+    def _read(self, path: Path) -> Part | None:
+        try:
+            return Part(path, pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0))
+        except (pa.ArrowException, OSError) as error:
+            if path.name not in self.damaged:
+                why = " ".join(str(error).split())
+                _log.warning("%s is damaged (%s); its items are measured again.", path, why)
+            self.damaged.add(path.name)
+            return None
 
     def _index(self) -> None:
         keys = [_part_keys(part) for part in self.parts]
@@ -158,6 +185,7 @@ class Store:
             StorageError: the disk is full or the folder cannot be written.
         """
         batch = _to_batch(keys, values, self.columns)
+        batch = batch.replace_schema_metadata({_IDENTITY: self.identity})
         name = blake2b(keys.astype(">u8").tobytes(), digest_size=12).hexdigest()
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, batch.schema) as writer:
@@ -206,14 +234,6 @@ def _part_keys(part: Part) -> Keys:
     raw = np.frombuffer(array.buffers()[1], dtype=">u8")
     start = array.offset * 2
     return raw[start : start + 2 * len(array)].reshape(-1, 2).astype(np.uint64)
-
-
-def _read_part(path: Path) -> Part | None:
-    try:
-        return Part(path, pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0))
-    except (pa.ArrowException, OSError) as error:
-        warnings.warn(f"{path} is damaged ({error}); its items are measured again.", stacklevel=2)
-        return None
 
 
 def _sweep(folder: Path) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from visift.methods.grouping import Labelled
 
-#: Relative differences between devices that DESIGN's determinism allows: float32 and bfloat16.
+#: Differences between devices that DESIGN's determinism allows: float32 and bfloat16. Relative to
+#: the cut or to the spread of the scores, see `_near`.
 NOISE = {"float32": 1e-5, "bfloat16": 2e-2}
 
 
@@ -25,8 +26,9 @@ class CutTable:
         median: (G,) median score.
         last: (G,) score of the last item chosen, NaN where none is.
         following: (G,) score of the first item not chosen, NaN where all are.
-        inside: by dtype, (G,) items so near to the cut that another device might rank them
-            differently.
+        inside: by dtype, (G,) items within `noise * max(|cut|, sd)` of the cut, so near that
+            another device might rank them differently; the cut is half way between `last` and
+            `following`, sd the standard deviation of the group's scores [ours].
         tied: (M,) chosen items whose score equals that of one not chosen in their group.
     """
 
@@ -77,10 +79,20 @@ def cut_table(labels: Labelled, score: NDArray[np.float64], chosen: NDArray[np.b
         following[g] = outer.min() if len(outer) else np.nan
         tied |= mine & chosen & (score == following[g])
         if len(inner) and len(outer):
-            cut = (last[g] + following[g]) / 2
-            for dtype, noise in NOISE.items():
-                inside[dtype][g] = int((np.abs(score[mine] - cut) <= noise * abs(cut)).sum())
+            for dtype, count in _near(score[mine], (last[g] + following[g]) / 2).items():
+                inside[dtype][g] = count
     return CutTable(labels.labels, size, kept, median, last, following, inside, tied)
+
+
+def _near(score: NDArray[np.float64], cut: float) -> dict[str, int]:
+    """Count, by dtype, the items of one group that lie near its cut.
+
+    Scores may lie around zero (correlations, differences), where a share of the cut alone would be
+    no band at all; their spread says how large a small difference is.
+    """
+    scale = max(abs(cut), float(score.std()))
+    away = np.abs(score - cut)
+    return {dtype: int((away <= noise * scale).sum()) for dtype, noise in NOISE.items()}
 
 
 def _number(value: float) -> float | None:

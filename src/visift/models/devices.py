@@ -3,8 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from visift.errors import ModelError
+
+#: Packages that `visift[models]` brings and the core does without.
+_MODEL_PACKAGES = ("torch", "transformers", "huggingface_hub", "safetensors", "tokenizers")
+
+
+@contextmanager
+def needs_models() -> Iterator[None]:
+    """Around imports of torch, transformers and huggingface_hub, which a bare install lacks.
+
+    Raises:
+        ModelError: one of them is not installed, with what to do.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _MODEL_PACKAGES:
+            raise
+        raise ModelError(
+            "this needs torch and transformers.", fix='pip install "visift[models]"'
+        ) from error
 
 
 def available(preference: str = "auto") -> tuple[str, ...]:
@@ -15,9 +37,10 @@ def available(preference: str = "auto") -> tuple[str, ...]:
             `cuda:N`, `mps` or `cpu`.
 
     Raises:
-        ModelError: the preferred device is not there.
+        ModelError: the preferred device is not there, or torch is not installed.
     """
-    import torch
+    with needs_models():
+        import torch
 
     cuda = tuple(f"cuda:{n}" for n in range(torch.cuda.device_count()))
     mps = ("mps",) if torch.backends.mps.is_available() else ()

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from visift.errors import InputError, ModelError
+from visift.models.devices import default_dtype, needs_models
 
 BUILTIN_TINY = "builtin:tiny"
+_BUILTIN = "builtin:"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _FILES = (".json", ".jinja", ".model", ".txt", ".py", ".safetensors", ".bin")
@@ -43,6 +45,10 @@ class ModelRef:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise InputError(f'unknown dtype "{self.dtype}".', fix=f"One of: {', '.join(DTYPES)}.")
+        if self.name.startswith(_BUILTIN) and not self.is_toy:
+            raise ModelError(
+                "no built-in model of that name.", where=self.name, fix=f"There is {BUILTIN_TINY}."
+            )
 
     @classmethod
     def parse(cls, text: str) -> ModelRef:
@@ -72,6 +78,11 @@ class ModelRef:
             raise ModelError("no such folder.", where=self.name, fix="Check --model.")
         return _download(self.name, self.revision)
 
+    def resolved_revision(self) -> str | None:
+        """Return the commit that a hub id and its revision stand for; None for a folder."""
+        local = self.is_toy or Path(self.name).is_dir()
+        return None if local else self.folder().name  # snapshots are named by their commit
+
     def identity(self) -> dict[str, Any]:
         """Return what decides this model's values.
 
@@ -86,14 +97,12 @@ class ModelRef:
 
     def resolved_dtype(self) -> str:
         """Return the dtype with `auto` settled for this machine."""
-        from visift.models.devices import default_dtype
-
         return default_dtype(self.device) if self.dtype == "auto" else self.dtype
 
 
 def _download(name: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-
+    with needs_models():
+        from huggingface_hub import snapshot_download
     try:
         return Path(
             snapshot_download(

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from visift.errors import ModelError
+from visift.models.devices import needs_models
 from visift.models.ref import ModelRef
 
 # What architectures call the list of their blocks, and the norm after the last of them.
@@ -220,7 +221,8 @@ def import_transformers() -> Any:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     _tolerate_torchvision_without_ops()
-    transformers = importlib.import_module("transformers")
+    with needs_models():
+        transformers = importlib.import_module("transformers")
     transformers.logging.disable_progress_bar()
     return transformers
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from visift.errors import ImageError, PoolError
+from visift.errors import ImageError, ImageUnavailable, PoolError
 from visift.pool.images import ImageLimits, too_many_bytes
 from visift.pool.paths import normalise
 
@@ -86,14 +86,20 @@ class Members:
         return _Entry(self._archives[at], offset, packed, n_bytes, known, method, bool(encrypted))
 
     def read(self, number: int, limits: ImageLimits) -> bytes:
-        """Return the bytes of a member whose `n_bytes` is within the limits."""
+        """Return the bytes of a member whose `n_bytes` is within the limits.
+
+        Raises:
+            ImageUnavailable: for anything that another copy of the archive may not have: the key
+                of an image says name, size and checksum, not how well or how they are packed.
+            ImageError: too large.
+        """
         member = self[number]
         if member.encrypted:
-            raise ImageError("archive member is encrypted; unpack the archive first")
+            raise ImageUnavailable("encrypted in its archive (unpack the archive first)")
         if member.method not in (_TAR, _STORED, _DEFLATED):
-            raise ImageError(
-                f"archive member is compressed by method {member.method}; repack the archive "
-                "with deflate or without compression"
+            raise ImageUnavailable(
+                f"compressed in an unknown way (method {member.method}; repack the archive with "
+                "deflate or without compression)"
             )
         if member.packed > limits.max_bytes:
             raise too_many_bytes(member.packed, limits)
@@ -109,7 +115,7 @@ class Members:
     def _packed(member: _Entry, stamp: tuple[int, int]) -> bytes:
         with open(member.archive, "rb") as file:  # noqa: PTH123
             if _stamp(os.fstat(file.fileno())) != stamp:
-                raise ImageError("its archive was changed while in use; start again")
+                raise ImageUnavailable("of an archive that changed while in use (start again)")
             file.seek(member.offset)
             if member.method != _TAR:
                 head = file.read(30)
@@ -124,8 +130,8 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _damaged(why: str) -> ImageError:
-    return ImageError(f"archive member is damaged ({why})")
+def _damaged(why: str) -> ImageUnavailable:
+    return ImageUnavailable(f"damaged in its archive ({why})")
 
 
 def compressed_tar(path: Path) -> PoolError:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from visift.errors import ImageError, PoolError
+from visift.errors import ImageError, ImageUnavailable, PoolError
 from visift.pool.archives import ARCHIVES, COMPRESSED_TARS, Members, compressed_tar
 from visift.pool.images import DEFAULT_LIMITS, ImageLimits, decode, too_many_bytes
 from visift.pool.paths import LEAVES, normalise
@@ -102,12 +102,13 @@ class ImageRoot:
             digest: identify the image by its bytes, which are read for it.
 
         Raises:
-            ImageError: missing, not a path inside the root, or (with `digest`) unreadable.
+            ImageUnavailable: missing, or (with `digest`) unreadable.
+            ImageError: not a path inside the root, or (with `digest`) above the limits.
         """
         name = normalise(path)
         found = (self._file(name) if self._folder is not None else None) or self._member(name)
         if found is None:
-            raise ImageError("missing")
+            raise ImageUnavailable("missing")
         if digest:
             data = self._read(found, DEFAULT_LIMITS)
             return replace(found, key=blake2b(data, digest_size=16).hexdigest())
@@ -137,8 +138,8 @@ class ImageRoot:
         """Return the encoded bytes of an image.
 
         Raises:
-            ImageError: not found, unreadable, damaged in its archive, or above `limits.max_bytes`
-                (checked before it is read or inflated).
+            ImageUnavailable: not found, unreadable, or damaged in its archive.
+            ImageError: above `limits.max_bytes` (checked before it is read or inflated).
         """
         return self._read(self.locate(path), limits)
 
@@ -146,6 +147,7 @@ class ImageRoot:
         """Read and decode an image; see `visift.pool.images.decode`.
 
         Raises:
+            ImageUnavailable: as for `read`.
             ImageError: as for `read`, or not an image that can be decoded within the limits.
         """
         return decode(self.read(path, limits), limits)
@@ -160,8 +162,8 @@ class ImageRoot:
                 data = file.read(limits.max_bytes + 1)
         except OSError as error:
             raise _unreadable(error) from error
-        if len(data) > limits.max_bytes:
-            raise too_many_bytes(len(data), limits)
+        if len(data) != found.n_bytes:
+            raise ImageUnavailable("changed while it was read")
         return data
 
     def _file(self, name: str) -> Found | None:
@@ -181,9 +183,9 @@ class ImageRoot:
         except (OSError, ValueError) as error:
             raise _unreadable(error) from error
         if stat.S_ISDIR(status.st_mode):
-            raise ImageError("is a folder")
+            raise ImageUnavailable("is a folder")
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError("is not a regular file")
+            raise ImageUnavailable("is not a regular file")
         return Found(f"{name}\x1f{status.st_size}", name, status.st_size, place)
 
     def _real_folder(self, folder: str) -> str | None:
@@ -198,7 +200,7 @@ class ImageRoot:
 
     def _must_be_inside(self, real: str) -> None:
         if real != self._folder and not real.startswith(f"{self._folder}/".replace("//", "/")):
-            raise ImageError(f"{LEAVES} (by a link)")
+            raise ImageUnavailable(f"{LEAVES} (by a link)")
 
     def _member(self, name: str) -> Found | None:
         number = self._members.number.get(name)
@@ -226,9 +228,9 @@ class ImageRoot:
             return frozenset()
 
 
-def _unreadable(error: Exception) -> ImageError:
+def _unreadable(error: Exception) -> ImageUnavailable:
     why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-    return ImageError(f"cannot be read ({why})")
+    return ImageUnavailable(f"cannot be read ({why})")
 
 
 def _top_level_archives(folder: str) -> tuple[list[str], list[str]]:

@@ -21,7 +21,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from visift.errors import ImageError
+from visift.errors import ImageError, ImageUnavailable
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """What is decoded, by PIL's names. Left out on purpose: formats that run another program (EPS),
@@ -84,10 +84,12 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
         An image of mode RGB with empty `info`.
 
     Raises:
-        ImageError: not an image, truncated, corrupt or above the limits; `what` is one short line.
+        ImageError: not an image, truncated, corrupt or above the limits; `what` is one short line,
+            a kind without numbers and then details.
+        ImageUnavailable: for lack of memory, or of a decoder in the installed Pillow.
     """
     if not data:
-        raise ImageError("0 bytes")
+        raise ImageError("empty (0 bytes)")
     if len(data) > limits.max_bytes:
         raise too_many_bytes(len(data), limits)
     with _PIL_WARNINGS_OFF:
@@ -101,7 +103,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
             image.load()
             picture = _upright(_to_rgb(image), _orientation(image))
         except Exception as error:
-            raise ImageError(_why(error, source, image.format)) from error
+            raise _refusal(error, source, image.format) from error
     picture.info = {}
     return picture
 
@@ -164,7 +166,7 @@ def _open(source: _Source, prefix: bytes) -> ImageFile.ImageFile:
         factory, accepts = Image.OPEN.get(name, (None, None))
         verdict = accepts(prefix) if factory and accepts else False
         if isinstance(verdict, str):
-            raise ImageError(f"{name} is not supported by the installed Pillow")
+            raise ImageUnavailable(f"unreadable ({name} is not supported by the installed Pillow)")
         if not factory or not verdict:
             continue
         source.seek(0)
@@ -173,8 +175,8 @@ def _open(source: _Source, prefix: bytes) -> ImageFile.ImageFile:
         except Exception as error:
             if name in _WEAK_SIGNATURES:
                 break
-            raise ImageError(_why(error, source, name)) from error
-    raise ImageError(f"not an image (starts with {_shown(prefix)})")
+            raise _refusal(error, source, name) from error
+    raise ImageError(f"unreadable (not an image: starts with {_shown(prefix)})")
 
 
 def _shown(prefix: bytes) -> str:
@@ -208,16 +210,17 @@ def _check_png_chunks(data: bytes) -> None:
         at = end
 
 
-def _why(error: Exception, source: _Source, name: str | None) -> str:
+def _refusal(error: Exception, source: _Source, name: str | None) -> ImageError:
     """Say in one short line what is wrong with the file."""
     detail = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
     if isinstance(error, MemoryError):
-        return "too large for the memory of this machine"
+        return ImageUnavailable("too large for the memory of this machine")
     if isinstance(error, Image.DecompressionBombError):
-        return f"too large ({detail})"
+        return ImageError(f"too large ({detail})")
     if source.ended or _says_cut(detail.lower()) or _webp_is_cut(source):
-        return f"truncated ({name} of {len(source.getbuffer()):,} bytes that ends too early)"
-    return f"corrupt ({name}: {detail})"
+        cut = f"{name} of {len(source.getbuffer()):,} bytes that ends too early"
+        return ImageError(f"truncated ({cut})")
+    return ImageError(f"corrupt ({name}: {detail})")
 
 
 def _says_cut(detail: str) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from visift.errors import ImageError
 from visift.pool.imageroot import ImageRoot
+from visift.pool.paths import name_image
 from visift.pool.record import ImageRef
 
 _NOT_FOUND = -1
@@ -88,6 +89,25 @@ class ImageTable:
         starts = np.repeat(self.offsets[rows] - np.cumsum(counts) + counts, counts)
         return starts + np.arange(int(counts.sum()))
 
+    def sets(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offsets and ids like `offsets` and `flat`, each image of a row once.
+
+        Rows with the same set of images hold them in one order, that of their keys, so that sums
+        over them agree to the last bit, however the pool is ordered. The arrays are those of the
+        table where no row has several images.
+        """
+        counts = np.diff(self.offsets)
+        if counts.max(initial=0) <= 1:
+            return self.offsets, self.flat
+        rank = np.full(len(self) + 1, -1, np.int64)  # the last one is for references not found
+        rank[sorted(range(len(self)), key=self.keys.__getitem__)] = np.arange(len(self))
+        row_of = np.repeat(np.arange(len(counts)), counts)
+        order = np.lexsort((rank[self.flat], row_of))
+        rows, ids = row_of[order], self.flat[order]
+        again = (np.diff(rows, prepend=-1) == 0) & (np.diff(ids, prepend=-2) == 0)
+        sizes = np.bincount(rows[~again], minlength=len(counts))
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), ids[~again]
+
     def missing_of_row(self) -> dict[int, str]:
         """Return the reason of the first missing image of each row that has one."""
         row_of = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
@@ -131,7 +151,7 @@ def _locate(roots: Sequence[ImageRoot], ref: ImageRef, digest: bool) -> str | Im
     try:
         return roots[ref.root].locate(ref.path, digest=digest).key
     except ImageError as error:
-        return ImageError(f"image {error.what}: {ref.path}")
+        return name_image(error, ref.path)
 
 
 def _settle_roots(
@@ -150,7 +170,7 @@ def _with_digest(roots: Sequence[ImageRoot], ref: ImageRef, key: str) -> str | I
     try:
         data = roots[ref.root].read(ref.path)
     except ImageError as error:
-        return ImageError(f"image {error.what}: {ref.path}")
+        return name_image(error, ref.path)
     return f"{key}\x1f{blake2b(data, digest_size=16).hexdigest()}"
 
 

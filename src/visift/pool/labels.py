@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from visift.errors import ImageError
+from visift.pool.paths import normalise
+
 
 def path_prefix(images: Sequence[str]) -> str | None:
-    """Return the first folder of the first image's path, or None where there is no folder.
+    r"""Return the first folder of the first image's path, or None where there is no folder.
 
-    `coco/train2017/1.jpg` gives `coco`; `1.jpg`, `/data/1.jpg` and a text-only record give None.
+    `coco/train2017/1.jpg` and `coco\1.jpg` give `coco`; `1.jpg`, a text-only record, and what is
+    no path inside the image root (`/data/1.jpg`, `C:/1.jpg`, `http://a/1.jpg`) give None.
     """
     if not images:
         return None
-    folder, slash, _ = images[0].removeprefix("./").partition("/")
-    return folder if slash and folder and folder != ".." else None
+    try:
+        folder, slash, _ = normalise(images[0]).partition("/")
+    except ImageError:
+        return None
+    return folder if slash else None

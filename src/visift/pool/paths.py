@@ -10,6 +10,20 @@ LEAVES = "leaves the image folder"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _DRIVE = re.compile(r"[A-Za-z]:")
+# `kind`, `kind (detail)` or `kind: detail`.
+_KIND = re.compile(r"(?P<kind>.*?)(?: \((?P<inside>.*)\)|: (?P<after>.*))?", re.DOTALL)
+
+
+def name_image(error: ImageError, path: str) -> ImageError:
+    """Return an error of one image as a reason that names it: a short kind, the path, details.
+
+    `truncated (302 bytes, 840 needed)` becomes `image truncated: a/1.png (302 bytes, 840 needed)`:
+    what stands before the first colon is the same for all images of that kind.
+    """
+    split = _KIND.fullmatch(error.what)
+    assert split is not None, "it matches any text"
+    detail = split["inside"] or split["after"]
+    return type(error)(f"image {split['kind']}: {path}" + (f" ({detail})" if detail else ""))
 
 
 def normalise(path: str) -> str:

@@ -9,19 +9,21 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.errors import ImageError, ModelError, StorageError, VisiftError
-from visift.signals.signal import Column, Values
+from visift.errors import ImageUnavailable, ModelError, PoolError, StorageError, VisiftError
+from visift.signals.signal import Column, ImageItem, Values
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
-Reasons: TypeAlias = list[str | None]
 
 #: Batches loaded ahead of the model.
 AHEAD = 2
 
 NOT_FINITE = "value is not finite"
-_LONGEST_REASON = 300
+_LONGEST_DETAIL = 300
+
+#: What would fail for every item.
+_ENDS = (ModelError, StorageError, PoolError)
 
 
 def measure_in_batches(
@@ -38,9 +40,13 @@ def measure_in_batches(
     computed one by one, so that only those at fault have no value. A value with a NaN or an
     infinity in it is none.
 
+    What the errors of this package say of an item follows from its content and is its reason for
+    good. Any other exception, and `ImageUnavailable`, may pass (a full GPU, a network disk): the
+    item is `passing`, see `Values`.
+
     Args:
         items: n items.
-        load: reads one item, in another thread; raises `ImageError` with the reason.
+        load: reads one item, in another thread; raises `VisiftError` with the reason.
         compute: gives all columns of a batch of b loaded items, each (b, *shape), in order.
         columns: of the signal.
         width: what None stands for in the shape of a column.
@@ -52,22 +58,27 @@ def measure_in_batches(
     Raises:
         ModelError: from `compute`: it would fail for every item.
         StorageError: likewise.
+        PoolError: likewise.
     """
     out = {column.name: _zeros(column, width, len(items)) for column in columns}
-    reasons: Reasons = [None] * len(items)
+    failed: dict[int, Exception] = {}
     for start, loaded in _load_ahead(items, load, batch_size):
         batch: dict[int, Loaded] = {}
         for position, one in enumerate(loaded, start):
-            if isinstance(one, ImageError):
-                reasons[position] = one.what
+            if isinstance(one, Exception):
+                failed[position] = one
             else:
                 batch[position] = one
-        for positions, arrays in _compute(batch, compute, reasons):
+        for positions, arrays in _compute(batch, compute, failed):
             with np.errstate(over="ignore"):  # what exceeds a dtype is caught below
                 for name, array in arrays.items():
                     out[name][positions] = array
-    _drop_not_finite(out, reasons)
-    return Values(out, reasons)
+    reasons: list[str | None] = [None] * len(items)
+    for position, error in failed.items():
+        reasons[position] = _reason(error, items[position])
+    for position in _drop_not_finite(out):
+        reasons[position] = _about(items[position], NOT_FINITE)
+    return Values(out, reasons, frozenset(p for p, error in failed.items() if _may_pass(error)))
 
 
 def _zeros(column: Column, width: int, count: int) -> NDArray[Any]:
@@ -78,10 +89,10 @@ def _zeros(column: Column, width: int, count: int) -> NDArray[Any]:
 
 def _load_ahead(
     items: Sequence[Item], load: Callable[[Item], Loaded], batch_size: int
-) -> Iterator[tuple[int, list[Loaded | ImageError]]]:
+) -> Iterator[tuple[int, list[Loaded | Exception]]]:
     """Yield (first position, loaded items) batch by batch, `AHEAD` batches in advance."""
 
-    def load_batch(start: int) -> list[Loaded | ImageError]:
+    def load_batch(start: int) -> list[Loaded | Exception]:
         return [_try(load, item) for item in items[start : start + batch_size]]
 
     starts = range(0, len(items), batch_size)
@@ -94,45 +105,67 @@ def _load_ahead(
             yield start, loaded
 
 
-def _try(load: Callable[[Item], Loaded], item: Item) -> Loaded | ImageError:
+def _try(load: Callable[[Item], Loaded], item: Item) -> Loaded | Exception:
     try:
         return load(item)
-    except ImageError as error:
+    except _ENDS:
+        raise
+    except Exception as error:
         return error
 
 
 def _compute(
-    batch: dict[int, Loaded], compute: Callable[[list[Loaded]], Arrays], reasons: Reasons
+    batch: dict[int, Loaded],
+    compute: Callable[[list[Loaded]], Arrays],
+    failed: dict[int, Exception],
 ) -> list[tuple[list[int], Arrays]]:
     """Return (positions, values) of a batch given by position; after a failure, of each item."""
     if not batch:
         return []
     try:
         return [(list(batch), compute(list(batch.values())))]
-    except (ModelError, StorageError):
+    except _ENDS:
         raise
     except Exception as error:
         if len(batch) == 1:
             (position,) = batch
-            reasons[position] = _reason(error)
+            failed[position] = error.with_traceback(None)  # which would hold the batch in memory
             return []
     # Outside of the handler, so that what the failed batch held is free again.
-    return [pair for at, one in batch.items() for pair in _compute({at: one}, compute, reasons)]
+    return [pair for at, one in batch.items() for pair in _compute({at: one}, compute, failed)]
 
 
-def _reason(error: Exception) -> str:
+def _may_pass(error: Exception) -> bool:
+    """Return whether another try may go well, the item being what it is."""
+    return isinstance(error, ImageUnavailable) or not isinstance(error, VisiftError)
+
+
+def _reason(error: Exception, item: object) -> str:
     if isinstance(error, VisiftError):
         return error.what
-    return f"not measurable ({type(error).__name__}: {error})"[:_LONGEST_REASON]
+    text = " ".join(str(error).split())[:_LONGEST_DETAIL]
+    return _about(item, "not measurable", f"{type(error).__name__}: {text}")
 
 
-def _drop_not_finite(out: dict[str, NDArray[Any]], reasons: Reasons) -> None:
-    """Set items with a value that is not finite, in any column, to zero, with the reason."""
+def _about(item: object, kind: str, detail: str = "") -> str:
+    """Return a reason: its kind, the path where the item is an image, and details.
+
+    A record is not named: records with the same content share what is stored.
+    """
+    if isinstance(item, ImageItem):
+        return f"{kind}: {item.path}" + (f" ({detail})" if detail else "")
+    return f"{kind}: {detail}" if detail else kind
+
+
+def _drop_not_finite(out: dict[str, NDArray[Any]]) -> list[int]:
+    """Set items with a value that is not finite, in any column, to zero; return their positions."""
+    dropped: list[int] = []
     for array in list(out.values()):
         if not np.issubdtype(array.dtype, np.floating):
             continue
         bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
         for position in np.flatnonzero(bad):
-            reasons[position] = NOT_FINITE
+            dropped.append(int(position))
             for other in out.values():
                 other[position] = 0
+    return dropped

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from visift.models.devices import needs_models
 from visift.models.ref import ModelRef
 from visift.signals.batching import measure_in_batches
 from visift.signals.signal import Column, ImageItem, Measure, Unit, Values
@@ -49,7 +50,8 @@ class VisualFeatures:
 
     def open(self, device: str) -> Measure:
         """Load the model and return what measures a list of images; see `signal.Signal`."""
-        from visift.models.vlm import VLM
+        with needs_models():
+            from visift.models.vlm import VLM
 
         assert self.model is not None, "identity() asks for it before"
         vlm = VLM.load(self.model, device)

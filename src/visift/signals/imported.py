@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from visift.errors import InputError
 from visift.pool.pool import Pool
-from visift.signals.signal import Unit
+from visift.signals.signal import Column, Unit
 
 Key = Literal["row", "uid", "image"]
 KEYS: tuple[Key, ...] = ("row", "uid", "image")
@@ -98,25 +98,26 @@ class Imported:
 
     files: tuple[SignalFile, ...] = ()
 
-    def answer(self, pool: Pool, names: Sequence[str], unit: Unit) -> Answer | None:
+    def answer(self, pool: Pool, wanted: Sequence[Column], unit: Unit) -> Answer | None:
         """Return the values of a signal's columns, or None if no file has all of them.
 
         Args:
             pool: what the keys refer to.
-            names: the signal's columns.
+            wanted: the signal's columns.
             unit: under `image`, rows that show the same images share the value of the first.
 
         Raises:
             InputError: a key that is not in the pool or is there twice, or values that are not
-                numbers.
+                numbers, or lists where the signal has single ones (or the reverse).
         """
+        names = [column.name for column in wanted]
         file = next((f for f in self.files if set(names) <= set(f.columns)), None)
         if file is None:
             return None
         with _readable(file.path):
             source = pq.ParquetFile(file.path)
             keys = _keys(file, source)
-            columns, fine = _columns(file, source, names)
+            columns, fine = _columns(file, source, wanted)
         if file.key == "image":
             starts, flat = _by_image(pool, file, keys)
         else:
@@ -140,9 +141,12 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _columns(
-    file: SignalFile, source: pq.ParquetFile, names: Sequence[str]
+    file: SignalFile, source: pq.ParquetFile, wanted: Sequence[Column]
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
     """Read columns batch by batch; returns them, and which rows hold a value in all of them."""
+    names = [column.name for column in wanted]
+    for column in wanted:
+        _same_rank(column, source.schema_arrow.field(column.name).type, file)
     columns: dict[str, NDArray[Any]] = {}
     fine = np.ones(source.metadata.num_rows, bool)
     at = 0
@@ -158,7 +162,23 @@ def _columns(
                 columns[name] = np.zeros((len(fine), *values.shape[1:]), values.dtype)
             _same_width(file, name, columns[name], values)
             columns[name][here] = values
-    return {name: columns.get(name, np.zeros((len(fine), 0))) for name in names}, fine
+    empty = {c.name: np.zeros((len(fine), *(0 for _ in c.shape))) for c in wanted}
+    return {**empty, **columns}, fine
+
+
+def _same_rank(column: Column, kind: pa.DataType, file: SignalFile) -> None:
+    """Raise `InputError` for lists where a signal has single numbers, and the reverse."""
+    rank = 0
+    while _is_list(kind):
+        rank, kind = rank + 1, kind.value_type
+    if rank != len(column.shape):
+        words = {0: "single numbers", 1: "lists of numbers"}
+        raise InputError(
+            f"holds {words.get(rank, 'lists of lists')}, "
+            f"{words.get(len(column.shape), 'lists of lists')} were expected.",
+            where=f"{file.path}, column {column.name}",
+            fix="Check --signals.",
+        )
 
 
 def _numbers(array: pa.Array, where: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -289,7 +309,8 @@ def _by_image(
         )
     by_id = np.full(len(images) + 1, -1, np.int64)  # the last one is for references not found
     by_id[pairs[1]] = pairs[0]
-    return images.offsets, by_id[images.flat]
+    offsets, flat = images.sets()
+    return offsets, by_id[flat]
 
 
 def _not_there(pool: Pool, file: SignalFile, keys: pa.Array, at: int) -> InputError:

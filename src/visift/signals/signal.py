@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from numpy.typing import NDArray
 from PIL import Image
 
-from visift.errors import InputError
+from visift.errors import ImageError, InputError
+from visift.pool.paths import name_image
 from visift.pool.record import Record
 
 Unit = Literal["record", "image"]
@@ -39,10 +40,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ImageItem:
-    """One image to measure; `load` decodes it and raises `ImageError` if it cannot."""
+    """One image to measure: its path as a record writes it, and what decodes it."""
 
     path: str
-    load: Callable[[], Image.Image]
+    decode: Callable[[], Image.Image]
+
+    def load(self) -> Image.Image:
+        """Decode the image; raises `ImageError`, as a reason that names the image."""
+        try:
+            return self.decode()
+        except ImageError as error:
+            raise name_image(error, self.path) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +68,18 @@ class Values:
     Attributes:
         columns: by column name, (n, *shape) arrays; rows of failed items hold zeros.
         reasons: (n,) None where fine, else why the item has no value.
+        passing: positions whose reason does not follow from the item's content, a fault of the
+            machine for example: they are not stored, and measured again.
     """
 
     columns: Mapping[str, NDArray[Any]]
     reasons: Sequence[str | None]
+    passing: frozenset[int] = frozenset()
+
+    def at(self, positions: Sequence[int]) -> Values:
+        """Return the values of some items, none of them `passing`."""
+        columns = {name: array[list(positions)] for name, array in self.columns.items()}
+        return Values(columns, [self.reasons[p] for p in positions])
 
 
 Measure = Callable[[Sequence[Any]], Values]
