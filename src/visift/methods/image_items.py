@@ -232,8 +232,8 @@ def choose_items(
         "groups": [{**cut, **more} for cut, more in zip(cuts.facts(), signal, strict=True)],
         "sources_without_images": _imageless(pool, text, labels),
         "notices": [
-            f"{label}: the ranking is noise ({', '.join(f'{k} {v:.2g}' for k, v in one.items())})."
-            for label, one in zip(labels.labels, signal, strict=True)
+            f"{label}: the ranking is noise (sd {one['sd']:.2g} over {size:,})."
+            for label, size, one in zip(labels.labels, sizes, signal, strict=True)
             if one["noise"]
         ],
     }
