@@ -13,6 +13,8 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -63,6 +65,14 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
+class _Rate(ProgressColumn):
+    """Items a second."""
+
+    def render(self, task: Task) -> Text:
+        """See rich."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
 class MeasureProgress:
     """A progress bar with rate and time left; without a terminal, a line now and then."""
 
@@ -84,8 +94,9 @@ class MeasureProgress:
             self.bar = Progress(
                 TextColumn(f"{'':<{_LABEL_WIDTH}}"),
                 BarColumn(),
-                TaskProgressColumn(show_speed=True),
+                TaskProgressColumn(),
                 MofNCompleteColumn(),
+                _Rate(),
                 TimeRemainingColumn(),
                 console=console,
                 transient=True,
