@@ -210,7 +210,7 @@ def execute(
     choice = asked.method.choose(pool, inputs, asked.budget)
     selection = Selection.of(pool, choice, found.reasons)
     seconds = time.monotonic() - started
-    run = _run_of(folder.path, config, pool, asked.method, selection, found, seconds)
+    run = _run_of(folder.path, config, pool, asked.method, selection, choice.rows, found, seconds)
     folder.write(run, lab.ledger, lab.identities())
     return run
 
@@ -274,11 +274,11 @@ def _run_of(
     pool: Pool,
     method: Method,
     selection: Selection,
+    rows: Rows,
     found: Quarantine,
     seconds: float,
 ) -> Run:
     """Put a run together; its two random arms follow from pool, selection and seed."""
-    rows = selection.rows_in(pool)
     # Not from the pool: what could be used then is not what lies here now.
     usable = np.setdiff1d(np.arange(len(pool)), list(found.reasons))
     return Run(
@@ -330,4 +330,5 @@ def reopen(
     selection = Selection.load(folder)
     found = Quarantine.load(folder, pool)
     method = build(config.method, config.settings, seed=config.seed, model=config.model)
-    return _run_of(folder, config, pool, method, selection, found, 0.0)
+    rows = selection.rows_in(pool)
+    return _run_of(folder, config, pool, method, selection, rows, found, 0.0)

@@ -159,7 +159,7 @@ class Selection:
             PoolError: the pool is not the one the selection was made from.
         """
         hashes = pool.content_hashes()
-        row_of = {uid: row for row, uid in enumerate(pool.uids(np.arange(len(pool))))}
+        row_of = pool.rows_by_uid()
         rows = [row_of.get(uid, -1) for uid in self.table["uid"].to_pylist()]
         wanted = self.table["content_hash"].to_pylist()
         for row, uid, digest in zip(rows, self.table["uid"].to_pylist(), wanted, strict=True):
@@ -198,7 +198,7 @@ def describe_rows(pool: Pool, rows: Rows) -> pa.Table:
     labels = pool.index.select(["source", "task"]).take(pa.array(rows))
     return pa.table(
         {
-            "uid": [f"{file}#{place}" for file, place in zip(files, places, strict=True)],
+            "uid": pool.uids(rows),
             "content_hash": [hashes[row].hex() for row in rows],
             "file": pa.array(files, pa.string()),
             "row": pa.array(places),

@@ -67,7 +67,7 @@ class Quarantine:
                 where=str(folder),
                 fix="Run the selection again: what is measured is kept.",
             ) from None
-        row_of = {uid: row for row, uid in enumerate(pool.uids(np.arange(len(pool))))}
+        row_of = pool.rows_by_uid()
         pairs = zip(table["uid"].to_pylist(), table["reason"].to_pylist(), strict=True)
         return cls({row_of[uid]: reason for uid, reason in pairs if uid in row_of})
 

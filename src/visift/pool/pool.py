@@ -179,8 +179,12 @@ class Pool:
 
     def uids(self, rows: Rows) -> list[str]:
         """Return where each row stands: `<file>#<row in its file>`."""
-        places = (self._place(int(row)) for row in rows)
-        return [f"{file.name}#{at}" for file, at in places]
+        names, places = self.place_columns(rows)
+        return [f"{name}#{at}" for name, at in zip(names, places.tolist(), strict=True)]
+
+    def rows_by_uid(self) -> dict[str, int]:
+        """Return the row of every uid."""
+        return {uid: row for row, uid in enumerate(self.uids(np.arange(len(self))))}
 
     def place_columns(self, rows: Rows) -> tuple[list[str], Rows]:
         """Return, for each row, its file's name and its 0-based row in that file."""
@@ -266,7 +270,7 @@ class Pool:
     def text_only(self) -> NDArray[np.bool_]:
         """(N,) True for records without an image (faulty records are False)."""
         no_image = np.asarray(self.index["images"].combine_chunks().value_lengths()) == 0
-        sound = np.array([fault is None for fault in self.index["fault"].to_pylist()], dtype=bool)
+        sound = np.asarray(self.index["fault"].is_null())
         return np.asarray(no_image & sound)
 
 
