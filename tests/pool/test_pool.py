@@ -184,5 +184,7 @@ def test_a_pool_says_how_it_was_opened(tmp_path: Path) -> None:
         "task_field": "kind",
         "source_field": None,
         "hash_images": True,
+        "keep": (),
+        "have": (),
     }
     assert "1 records" in repr(pool)

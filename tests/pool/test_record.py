@@ -10,7 +10,7 @@ import pytest
 
 from helpers import open_records, talk, write_json, write_lines
 from visift.pool.pool import Pool
-from visift.pool.record import content_hash
+from visift.pool.record import content_hash, conversation_hash
 
 
 def test_hash_is_the_blake2b_of_the_documented_bytes(tmp_path: Path) -> None:
@@ -76,3 +76,21 @@ def test_record_holds_what_the_file_says(tmp_path: Path) -> None:
     ]
     assert [ref.path for ref in record.images] == ["d/i.png"]
     assert json.loads(record.raw) == said
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ([("user", "a  b\n")], [("user", " a b")], True),
+        ([("user", "caf\u00e9")], [("user", "cafe\u0301")], True),
+        ([("user", "a")], [("user", "A")], False),
+        ([("user", "a"), ("assistant", "b")], [("user", "a b")], False),
+        ([("user", "a"), ("assistant", "b")], [("assistant", "a"), ("user", "b")], False),
+        ([("user", "")], [("user", " \t")], True),
+        ([("user", "ab")], [("user", "a b")], False),
+    ],
+)
+def test_conversations_are_equal_after_nfc_and_white_space(
+    one: list[tuple[str, str]], other: list[tuple[str, str]], same: bool
+) -> None:
+    assert (conversation_hash(one) == conversation_hash(other)) is same

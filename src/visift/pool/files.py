@@ -8,6 +8,9 @@ from pathlib import Path
 
 from visift.errors import PoolError
 
+#: Names that no joined pool has: uids of `--keep` and `--have` files begin with them.
+RESERVED = ("keep:", "have:")
+
 _SUFFIXES = (".json", ".jsonl")
 
 
@@ -37,5 +40,9 @@ def pool_names(paths: Sequence[Path]) -> list[str]:
     for path in paths:
         stem = path.stem if path.stem.strip(".") else path.resolve().name
         tries = itertools.chain([stem], (f"{stem}-{k}" for k in itertools.count(2)))
-        names.append(next(f"{name}:" for name in tries if f"{name}:" not in names))
+        names.append(next(f"{name}:" for name in tries if not _taken(f"{name}:", names)))
     return names
+
+
+def _taken(name: str, names: Sequence[str]) -> bool:
+    return name in names or name in RESERVED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -121,14 +121,41 @@ class ImageTable:
 
         Rows without an image, or with one that was not found, have -1.
         """
-        counts = np.diff(self.offsets)
-        sets: dict[tuple[int, ...], int] = {}
-        of_row = np.full(len(counts), -1, np.int32)
-        for row in np.flatnonzero(counts):
-            ids = self.of_row(int(row))
-            if ids.min() >= 0:
-                of_row[row] = sets.setdefault(tuple(sorted(set(ids.tolist()))), len(sets))
+        codes = self._codes(lambda ids: tuple(sorted(set(ids))))
+        shown = codes >= 0
+        _, first, inverse = np.unique(codes[shown], return_index=True, return_inverse=True)
+        number = np.empty(len(first), np.int32)
+        number[np.argsort(first)] = np.arange(len(first))
+        of_row = np.full(len(codes), -1, np.int32)
+        of_row[shown] = number[inverse]
         return of_row
+
+    def sequence_of_row(self) -> NDArray[np.int64]:
+        """Return (N,) int64: rows with the same images in the same order share a number.
+
+        Rows without an image have -1, with one that was not found -2.
+        """
+        return self._codes(tuple)
+
+    def _codes(self, known_as: Callable[[list[int]], tuple[int, ...]]) -> NDArray[np.int64]:
+        """Return a number for what each row shows: its image's id where it shows only one.
+
+        Args:
+            known_as: what stands for the images of a row that shows several.
+        """
+        counts = np.diff(self.offsets)
+        codes = np.full(len(counts), -1, np.int64)
+        single = counts == 1
+        codes[single] = self.flat[self.offsets[:-1][single]]
+        codes[single] -= codes[single] < 0
+        several: dict[tuple[int, ...], int] = {}
+        for row in np.flatnonzero(counts > 1).tolist():
+            ids = self.of_row(row).tolist()
+            said = known_as(ids)
+            lone = len(said) == 1  # a set of one image is that image
+            new = said[0] if lone else len(self) + len(several)
+            codes[row] = -2 if min(ids) < 0 else several.setdefault(said, new)
+        return codes
 
 
 def _distinct_refs(

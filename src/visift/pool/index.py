@@ -6,12 +6,13 @@ Built in one pass over the files, in chunks, so that only a chunk is ever held a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from visift.pool.labels import path_prefix
 from visift.pool.readers import ParseFault, Reader
-from visift.pool.record import HASH_BYTES, content_hash
+from visift.pool.record import HASH_BYTES, IMAGE_TAG, content_hash, conversation_hash
 
 CHUNK_ROWS = 16_384
 
@@ -24,6 +25,11 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
         ("source_by", pa.string()),
         ("task", pa.string()),
+        ("conversation", pa.binary(HASH_BYTES)),
+        ("turns", pa.int32()),
+        ("tags", pa.int32()),
+        ("text_bytes", pa.int32()),
+        ("answer_chars", pa.int32()),
         ("fault", pa.string()),
     ]
 )
@@ -36,8 +42,11 @@ def build_index(readers: Sequence[Reader]) -> pa.Table:
 
     Returns:
         A table with the columns of `SCHEMA`: `file` numbers the readers, `row` is 0-based in its
-        file, `source_by` says what its source is taken from (`source`, `task` or `path`), `fault`
-        why a record cannot be used (then its hash is all zero bytes).
+        file, `source_by` says what its source is taken from (`source`, `task` or `path`),
+        `conversation` is the `record.conversation_hash`, `turns` the number of messages, `tags` of
+        literal `<image>` in all of them, `text_bytes` their length in UTF-8, `answer_chars` the
+        characters of the assistant's, `fault` why a record cannot be used (then its hashes are all
+        zero bytes and its numbers 0).
     """
     batches = [batch for number, reader in enumerate(readers) for batch in _batches(number, reader)]
     return pa.Table.from_batches(batches, schema=SCHEMA)
@@ -56,14 +65,27 @@ def _batches(number: int, reader: Reader) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch(arrays, schema=SCHEMA)
 
 
-def _entry(reader: Reader, row: int) -> tuple[bytes, list[str], *tuple[str | None, ...]]:
+def _entry(reader: Reader, row: int) -> tuple[Any, ...]:
     """Return the columns of one record from `content_hash` on; labels fill in for each other."""
     try:
         said = reader.parse(row)
         digest = content_hash(said.turns, said.images)
     except (ParseFault, UnicodeEncodeError) as fault:
-        return _NO_HASH, [], None, None, None, str(fault)
+        return _NO_HASH, [], None, None, None, _NO_HASH, 0, 0, 0, 0, str(fault)
     source, task, prefix = said.source, said.task, path_prefix(said.images)
     found = source or task or prefix
+    whole = "\n".join([text for _, text in said.turns])
     by = None if found is None else "source" if source else "task" if task else "path"
-    return digest, said.images, found, by, task or source or prefix, None
+    return (
+        digest,
+        said.images,
+        found,
+        by,
+        task or source or prefix,
+        conversation_hash(said.turns),
+        len(said.turns),
+        whole.count(IMAGE_TAG),
+        (len(whole) if whole.isascii() else len(whole.encode())) - len(said.turns) + 1,
+        sum([len(text) for role, text in said.turns if role == "assistant"]),
+        None,
+    )

@@ -19,34 +19,17 @@ from PIL import Image
 
 from visift.errors import InputError, PoolError
 from visift.numerics.ties import copy_numbers, tie_keys
-from visift.pool.files import pool_files, pool_names
+from visift.pool.files import pool_files
 from visift.pool.imageroot import ImageRoot
 from visift.pool.images import ImageLimits
 from visift.pool.imagetable import ImageTable
 from visift.pool.index import build_index
-from visift.pool.readers import Reader, open_reader
+from visift.pool.readers import open_reader
 from visift.pool.record import ImageRef, Record, Turn
+from visift.pool.roles import PoolFile, RowRole, named_paths, there_already
 
 Rows = NDArray[np.int64]
 GroupKind = Literal["source", "task", "image"]
-RowRole = Literal["candidate"]
-
-
-@dataclass(frozen=True, slots=True)
-class PoolFile:
-    """One file of a pool.
-
-    Attributes:
-        reader: finds and parses its records.
-        name: the file as uids name it: relative to the pool root, `<name>:` before it when joined.
-        root: number of the image root its images lie under.
-        role: what its rows are there for.
-    """
-
-    reader: Reader
-    name: str
-    root: int
-    role: RowRole = "candidate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +74,8 @@ class Pool:
         task_field: str | None = None,
         source_field: str | None = None,
         hash_images: bool = False,
+        keep: str | Path | Sequence[str | Path] = (),
+        have: str | Path | Sequence[str | Path] = (),
     ) -> Pool:
         """Index one or several pool files.
 
@@ -103,24 +88,31 @@ class Pool:
                 `dataset`. A missing label is taken from the other one, then from the first folder
                 of the first image's path.
             hash_images: identify images by a digest of their bytes.
+            keep: files of records that every selection holds.
+            have: files of records that no selection holds: trained on or annotated already.
 
         Raises:
             PoolError: a file, folder or archive cannot be read.
             InputError: no pool was named, or a field that no record has.
         """
-        given = [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]
+        by_role: dict[RowRole, list[Path]] = {
+            "candidate": _paths(paths),
+            "kept": _paths(keep),
+            "have": _paths(have),
+        }
+        given = by_role["candidate"]
         if not given:
             raise InputError("no pool was named.", fix="Name a file with --pool.")
-        names = pool_names(given)
         files: list[PoolFile] = []
         roots: dict[Path, int] = {}
-        for path, prefix in zip(given, names, strict=True):
+        for role, path, prefix in named_paths(by_role):
             folder = path if path.is_dir() else path.parent
             images = Path(image_folder) if image_folder is not None else folder
             root = roots.setdefault(images, len(roots))
             for file in pool_files(path):
                 reader = open_reader(file, task_field, source_field)
-                files.append(PoolFile(reader, prefix + file.relative_to(folder).as_posix(), root))
+                name = prefix + file.relative_to(folder).as_posix()
+                files.append(PoolFile(reader, name, root, role))
         _must_mention(files, {"--task-field": task_field, "--source-field": source_field})
         image_roots = tuple(ImageRoot.open(folder) for folder in roots)
         index = build_index([file.reader for file in files])
@@ -132,6 +124,8 @@ class Pool:
             "task_field": task_field,
             "source_field": source_field,
             "hash_images": hash_images,
+            "keep": tuple(map(str, by_role["kept"])),
+            "have": tuple(map(str, by_role["have"])),
         }
         return cls(tuple(files), image_roots, index, hash_images, opened=said)
 
@@ -219,14 +213,38 @@ class Pool:
             faults[row] = reason
         return faults
 
+    def set_aside(self) -> dict[int, str]:
+        """Return the rows that the pool cannot offer, and why; `have` rows need not be usable."""
+        have = self.has_role("have")
+        there = enumerate(self.faults)
+        return {row: why for row, why in there if why is not None and not have[row]}
+
     def rows(self, role: RowRole = "candidate") -> Rows:
-        """Return the usable rows of a role, ascending."""
-        has_role = np.array([file.role == role for file in self.files])
-        return np.flatnonzero(has_role[self._file_of_row] & self._sound)
+        """Return the usable rows of a role, ascending; candidates without those `left_out`."""
+        wanted = self.has_role(role) & self._sound
+        if role == "candidate":
+            wanted[list(self.left_out)] = False
+        return np.flatnonzero(wanted)
+
+    def has_role(self, role: RowRole) -> NDArray[np.bool_]:
+        """Return (N,) which rows have a role, usable or not."""
+        return np.asarray(np.array([file.role == role for file in self.files])[self._file_of_row])
+
+    @cached_property
+    def left_out(self) -> dict[int, str]:
+        """By row, why it is never chosen: `have` rows, candidates equal to a kept or have one."""
+        masks: dict[RowRole, NDArray[np.bool_]] = {
+            role: self.has_role(role) & self._readable for role in ("candidate", "kept", "have")
+        }
+        return there_already(self._hashes, masks)
 
     @cached_property
     def _sound(self) -> NDArray[np.bool_]:
         return np.array([fault is None for fault in self.faults], dtype=bool)
+
+    @cached_property
+    def _readable(self) -> NDArray[np.bool_]:
+        return np.asarray(self.index["fault"].is_null())
 
     @cached_property
     def _file_of_row(self) -> NDArray[np.int16]:
@@ -270,8 +288,11 @@ class Pool:
     def text_only(self) -> NDArray[np.bool_]:
         """(N,) True for records without an image (faulty records are False)."""
         no_image = np.asarray(self.index["images"].combine_chunks().value_lengths()) == 0
-        sound = np.asarray(self.index["fault"].is_null())
-        return np.asarray(no_image & sound)
+        return np.asarray(no_image & self._readable)
+
+
+def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(given)] if isinstance(given, str | Path) else [Path(path) for path in given]
 
 
 def _must_mention(files: Sequence[PoolFile], fields: Mapping[str, str | None]) -> None:

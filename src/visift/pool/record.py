@@ -7,6 +7,7 @@ says what it is: the same in any file, order or container, and the only thing ti
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -24,6 +25,9 @@ ROLES: dict[str, Role] = {
 }
 
 HASH_BYTES = 16
+
+#: Where an image belongs in a text; literal in any other place, trainers count it all the same.
+IMAGE_TAG = "<image>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +83,14 @@ def content_hash(turns: Iterable[tuple[str, str]], images: Iterable[str]) -> byt
     parts.append("\x1d")
     parts.extend([f"{path}\x1e" for path in images])
     return blake2b("".join(parts).encode(), digest_size=HASH_BYTES).digest()
+
+
+def conversation_hash(turns: Iterable[tuple[str, str]]) -> bytes:
+    """Return the 16-byte BLAKE2b of what is said: equal after NFC and collapsing white space.
+
+    Together with the same images it makes an exact duplicate.
+    """
+    # With blanks around the marks, one pass over the whole strips every text as well.
+    said = " ".join([f"\0{role}\0 {text}" for role, text in turns])
+    said = said if said.isascii() else unicodedata.normalize("NFC", said)
+    return blake2b(" ".join(said.split()).encode(), digest_size=HASH_BYTES).digest()

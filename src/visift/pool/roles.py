@@ -1,0 +1,76 @@
+"""What the rows of a pool file are there for: to choose from, always in, or there already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visift.pool.files import pool_names
+from visift.pool.readers import Reader
+
+RowRole = Literal["candidate", "kept", "have"]
+
+#: Status of a record that is never chosen because it is there already.
+HAVE = "have"
+#: Status of a candidate that says what a record of such a file says.
+EQUAL_TO: Mapping[RowRole, str] = {
+    "have": f"{HAVE}: the same record",
+    "kept": "duplicate: of a kept record",
+}
+#: How uids begin; `pool_names` gives no joined pool such a name.
+_PREFIX: Mapping[RowRole, str] = {"candidate": "", "kept": "keep:", "have": "have:"}
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFile:
+    """One file of a pool.
+
+    Attributes:
+        reader: finds and parses its records.
+        name: the file as uids name it: relative to the pool root, `<name>:` before it when joined.
+        root: number of the image root its images lie under.
+        role: what its rows are there for: to choose from (`candidate`), always in (`kept`), or
+            there already and never chosen (`have`).
+    """
+
+    reader: Reader
+    name: str
+    root: int
+    role: RowRole = "candidate"
+
+
+def named_paths(
+    by_role: Mapping[RowRole, Sequence[Path]],
+) -> Iterator[tuple[RowRole, Path, str]]:
+    """Yield role, path and uid prefix of every file or folder given."""
+    for role, paths in by_role.items():
+        for path, name in zip(paths, pool_names(paths), strict=True):
+            yield role, path, _PREFIX[role] + name
+
+
+def there_already(
+    hashes: Sequence[bytes], masks: Mapping[RowRole, NDArray[np.bool_]]
+) -> dict[int, str]:
+    """Return, by row, why it is never chosen.
+
+    These are `have` rows, and candidates with the content hash of a `have` or a kept row. What
+    differs in image path or white space is left to methods that look for duplicates.
+
+    Args:
+        hashes: (N,) content hashes.
+        masks: by role, (N,) the readable rows that have it.
+    """
+    statuses = dict.fromkeys(np.flatnonzero(masks["have"]).tolist(), HAVE)
+    candidates = np.flatnonzero(masks["candidate"]).tolist()
+    for role, status in EQUAL_TO.items():
+        others = {hashes[row] for row in np.flatnonzero(masks[role]).tolist()}
+        if others:
+            for row in candidates:
+                if hashes[row] in others:
+                    statuses.setdefault(row, status)
+    return statuses
