@@ -29,6 +29,11 @@ from visift.errors import InfeasibleBudget, InputError
         ("12-records", "rows", "12"),
         ("50k-images", "images", "50000"),
         ("50,000 images", "images", "50000"),
+        ("2M-tokens", "tokens", "2000000"),
+        ("1.5B tokens", "tokens", "1500000000"),
+        ("2M-tokens+576/image", "tokens", "2000000"),
+        ("5x keep", "keep", "5"),
+        ("0.5xkeep", "keep", "0.5"),
     ],
 )
 def test_parse(text: str | int, unit: Unit, amount: str) -> None:
@@ -58,6 +63,11 @@ def test_parse(text: str | int, unit: Unit, amount: str) -> None:
         "1e5",
         "--3",
         "5-images%",
+        "5-images+3/image",
+        "tokens",
+        "5x",
+        "x keep",
+        "5x kept",
     ],
 )
 def test_what_is_no_budget_is_an_input_error(text: str) -> None:
@@ -106,6 +116,24 @@ def test_infeasible_budgets_name_the_largest(
     with pytest.raises(InfeasibleBudget) as caught:
         Budget.parse(text).limit(rows, images)
     assert caught.value.fix == largest
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("5x keep", 36), ("0.5x keep", 9), ("0.25x keep", 7), ("12", 12)]
+)
+def test_multiples_count_the_chosen_beside_the_kept(text: str, limit: int) -> None:
+    assert Budget.parse(text).limit(100, kept=6) == limit
+
+
+def test_a_multiple_of_nothing_is_an_error() -> None:
+    with pytest.raises(InputError, match="counts kept records, and there are none") as caught:
+        Budget.parse("5x keep").limit(100)
+    assert caught.value.fix == "Name them with --keep FILE."
+
+
+def test_image_tokens_are_read() -> None:
+    assert Budget.parse("2M-tokens").image_tokens == 0
+    assert Budget.parse("2M-tokens+576/image").image_tokens == 576
 
 
 def test_nothing_usable_has_no_largest() -> None:

@@ -1,4 +1,4 @@
-"""How much to choose: `15%`, `100000`, `50k-images`.
+"""How much to choose: `15%`, `100000`, `50k-images`, `2M-tokens`, `5x keep`.
 
 Fractions are exact decimals and rounded down: 15 % of 665,298 is 99,794, and 29 % of 100 is 29.
 """
@@ -6,7 +6,7 @@ Fractions are exact decimals and rounded down: 15 % of 665,298 is 99,794, and 29
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
@@ -16,64 +16,78 @@ from numpy.typing import NDArray
 
 from visift.errors import InfeasibleBudget, InputError
 
-Unit = Literal["fraction", "rows", "images"]
+Unit = Literal["fraction", "rows", "images", "tokens", "keep"]
+IntArray = NDArray[np.int64]
 
 # Separators only between groups of three: "1,5%" is somebody's 1.5 %, not 15 %.
 _NUMBER = r"-?(?:\d{1,3}(?:[_,]\d{3})+|\d+)(?:\.\d+)?"
-_PATTERN = re.compile(rf"({_NUMBER})\s*([kKmM]?)\s*(%|-?\s*(?:rows|records|images))?")
-_NOT_YET = re.compile(r"\btokens?\b|\bkeep\b")
-_THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
+_PATTERN = re.compile(
+    rf"({_NUMBER})\s*([kKmMbB]?)\s*"
+    r"(?:(%)|-?\s*(rows|records|images|tokens)(?:\+(\d+)/image)?|(x\s*keep))?"
+)
+_THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
+_EXAMPLES = 'Examples: 15%, 100000, 50k-images, 2M-tokens, "5x keep". Largest: 100%.'
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A number of rows or images, or a share of the usable rows.
+    """A number of rows, images or tokens, or a share of the usable rows.
 
     Attributes:
         text: as the user wrote it.
-        unit: `fraction` of the records the method can use, `rows`, or distinct `images`.
+        unit: `fraction` of the records the method can use, `rows`, distinct `images`, `tokens`, or
+            rows for every one of `--keep`.
         amount: exact.
+        image_tokens: tokens an image counts as, beside those of the text; 0 leaves images out.
+        costs: (N,) tokens of every pool row, where somebody counted them; see `priced`.
     """
 
     text: str
     unit: Unit
     amount: Fraction
+    image_tokens: int = 0
+    costs: IntArray | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str | int) -> Budget:
         """Read a budget; raises `InputError` for what is none."""
         found = _PATTERN.fullmatch(str(text).strip())
-        if _NOT_YET.search(str(text)):
-            raise InputError(
-                f'budget "{text}": tokens and multiples of kept rows are not counted yet.',
-                fix="Use 15%, 100000 or 50k-images.",
-            )
         if found is None:
-            raise InputError(
-                f'"{text}" is not a budget.',
-                fix="Examples: 15%, 100000, 50k-images. Largest: 100%.",
-            )
-        digits, thousands, suffix = found.groups()
+            raise InputError(f'"{text}" is not a budget.', fix=_EXAMPLES)
+        digits, thousands, percent, noun, image_tokens, keep = found.groups()
         amount = Fraction(Decimal(re.sub("[_,]", "", digits))) * _THOUSANDS[thousands.lower()]
-        if suffix == "%":
+        if percent:
             return cls(str(text), "fraction", amount / 100)
+        if keep:
+            return cls(str(text), "keep", amount)
         if amount.denominator != 1:
             raise InputError(f'budget "{text}" is not a whole number.', fix="Or did you mean a %?")
-        return cls(str(text), "images" if suffix and "image" in suffix else "rows", amount)
+        if image_tokens and noun != "tokens":
+            raise InputError(f'"{text}" is not a budget.', fix=_EXAMPLES)
+        unit: Unit = "images" if noun == "images" else "tokens" if noun == "tokens" else "rows"
+        return cls(str(text), unit, amount, int(image_tokens or 0))
 
-    def limit(self, rows: int, images: int) -> int:
-        """Return the exact number of rows (or images) this budget allows.
+    def priced(self, costs: IntArray) -> Budget:
+        """Return the budget with the tokens of every pool row, which only a tokeniser knows."""
+        return replace(self, costs=costs)
+
+    def limit(self, rows: int, images: int = 0, tokens: int = 0, kept: int = 0) -> int:
+        """Return the exact number of rows (or images, or tokens) this budget allows.
 
         Args:
-            rows: records the method can use.
+            rows: records the method can use, kept ones included.
             images: distinct images of these records.
+            tokens: of these records.
+            kept: records of `--keep`.
 
         Raises:
             InfeasibleBudget: nothing, or more than there is; names the largest feasible value.
         """
-        there, what = (images, "images") if self.unit == "images" else (rows, "records")
-        limit = int(self.amount * rows) if self.unit == "fraction" else int(self.amount)
-        suffix = "-images" if self.unit == "images" else ""
+        there, what = {"images": (images, "images"), "tokens": (tokens, "tokens")}.get(
+            self.unit, (rows, "records")
+        )
+        suffix = "" if what == "records" else f"-{what}"
+        limit = int(self._amount(rows, kept))
         if not there:
             raise InfeasibleBudget(f"Budget {self.text} cannot be met: no usable {what}.")
         largest = f"Largest: {there}{suffix} or 100%."
@@ -89,11 +103,21 @@ class Budget:
             )
         return limit
 
-    def cut(self, cost: NDArray[np.int64], limit: int) -> int:
+    def _amount(self, rows: int, kept: int) -> Fraction:
+        if self.unit != "keep":
+            return self.amount * rows if self.unit == "fraction" else self.amount
+        if not kept:
+            raise InputError(
+                f'budget "{self.text}" counts kept records, and there are none.',
+                fix="Name them with --keep FILE.",
+            )
+        return kept + self.amount * kept
+
+    def cut(self, cost: IntArray, limit: int) -> int:
         """Return how many leading items fit: the first that does not ends the selection.
 
         Args:
-            cost: (I,) rows (or new images) each item brings, in rank order.
+            cost: (I,) rows (or new images, or tokens) each item brings, in rank order.
             limit: from `limit`.
         """
         return int(np.searchsorted(np.cumsum(cost), limit, side="right"))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from visift.engine.executor import Event, Executor, Inline, ShardDone, ShardFailed, Work
 from visift.engine.items import Items
+from visift.engine.ledger import Entry as Entry
 from visift.engine.measured import ByRow, Measured, Rows, StoredItems
 from visift.engine.progress import Progress, Silent
 from visift.engine.store import Keys, Store, first_places, item_keys
@@ -44,25 +45,9 @@ class Lab(Protocol):
         """Ask for a signal over some rows."""
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the cost ledger.
-
-    Attributes:
-        signal: class name.
-        unit: `image` or `record`.
-        items: distinct items asked for (as far as their content was looked at: imported numbers
-            are not compared by content).
-        measured: of these, measured by this run; the others were stored or imported.
-        failed: of these, without a value; rows without one where numbers were imported.
-    """
-
-    signal: str
-    unit: str
-    items: int
-    measured: int
-    failed: int
+    def given(self, column: str) -> bool:
+        """Return whether numbers measured elsewhere hold a column."""
+        ...
 
 
 @dataclass(slots=True, repr=False)
@@ -124,7 +109,7 @@ class LocalLab:
     progress: Progress = field(default_factory=Silent)
     ledger: list[Entry] = field(default_factory=list)
     handles: list[Handle] = field(default_factory=list)
-    _identities: list[dict[str, Any]] = field(default_factory=list)
+    _opened: list[tuple[Signal, dict[str, Any], Store]] = field(default_factory=list)
 
     def measure(self, signal: Signal, examples: Examples) -> Measured:
         """See `Lab.measure`."""
@@ -132,6 +117,10 @@ class LocalLab:
         handle = Handle(examples.rows, items, signal, self._answer)
         self.handles.append(handle)
         return handle
+
+    def given(self, column: str) -> bool:
+        """See `Lab.given`."""
+        return any(column in file.columns for file in self.imported.files)
 
     def resolve(self) -> None:
         """Fill all handles, in the order they were asked for."""
@@ -149,7 +138,22 @@ class LocalLab:
 
     def identities(self) -> list[dict[str, Any]]:
         """Return the identity of every signal that was measured or read from the store."""
-        return list(self._identities)
+        return [known for _, known, _ in self._opened]
+
+    def store(self, signal: Signal) -> Store:
+        """Return where the values of a signal are kept; its identity is worked out once.
+
+        Raises:
+            InputError: its model was not named.
+            ModelError: there is no such model.
+        """
+        for asked, _, store in self._opened:
+            if asked == signal:
+                return store
+        known = identity(signal)
+        store = Store.open(self.cache, known, signal.columns)
+        self._opened.append((signal, known, store))
+        return store
 
     def _answer(self, handle: Handle) -> Measured:
         signal, items = handle.signal, handle.items
@@ -157,41 +161,44 @@ class LocalLab:
         if given is not None:
             values = ByRow(given.values, given.starts, given.flat)
             failed = int((~values.ok(handle.rows)).sum())
-            self._book(signal, len(items), 0, failed)
+            self.ledger.append(Entry.of(signal, len(items), 0, failed, 0))
             return values
-        known = identity(signal)
-        self._identities.append(known)
-        store = Store.open(self.cache, known, signal.columns)
+        store = self.store(signal)
         keys = item_keys(items.keys())
         distinct = first_places(keys)
         measured, lost = self._complete(store, signal, items, keys, distinct)
         places = store.find(keys)
         reasons = _reasons(store, keys, places, lost)
-        self._book(signal, len(distinct), measured, int(np.isin(distinct, list(reasons)).sum()))
+        bad = list(reasons)
+        failed, fresh = (int(np.isin(some, bad).sum()) for some in (distinct, measured))
+        done = len(measured)
+        self.ledger.append(Entry.of(signal, len(distinct), done, failed, done - fresh))
         failures = {int(items.ids[p]): why for p, why in reasons.items()}
         stored = StoredItems.of(signal.columns, store.parts, items.scatter(places), failures)
         if signal.unit == "image":
             return ByRow(stored, *self.pool.images.sets())
         return ByRow(stored, np.arange(len(self.pool) + 1), np.arange(len(self.pool)))
 
-    def _book(self, signal: Signal, items: int, measured: int, failed: int) -> None:
-        self.ledger.append(Entry(type(signal).__name__, signal.unit, items, measured, failed))
-
     def _complete(
         self, store: Store, signal: Signal, items: Items, keys: Keys, distinct: Rows
-    ) -> tuple[int, dict[bytes, str]]:
-        """Measure what the store lacks; return how many items, and by key why some have none."""
+    ) -> tuple[Rows, dict[bytes, str]]:
+        """Measure what the store lacks.
+
+        Returns:
+            The positions measured, and by key why an item was not.
+        """
         lacking = _lacking_blocks(store, keys, distinct)
-        before = sum(map(len, lacking.values()))
         if not lacking:
-            return 0, {}
+            return distinct[:0], {}
+        wanted = np.concatenate(list(lacking.values()))
         open_blocks = OpenBlocks(items, keys, signal, lacking, store, tuple(self.devices()))
-        self.progress.begin(signal, len(distinct), len(distinct) - before)
+        self.progress.begin(signal, len(distinct), len(distinct) - len(wanted))
         try:
             reasons = self._run(open_blocks, store)
         finally:
             self.progress.end()
-        return before - len(reasons), {keys[p].tobytes(): why for p, why in reasons.items()}
+        lost = {keys[p].tobytes(): why for p, why in reasons.items()}
+        return np.setdiff1d(wanted, list(reasons)), lost
 
     def _run(self, open_blocks: OpenBlocks, store: Store) -> dict[int, str]:
         """Run the lacking blocks, and what they then still lack, up to `TRIES` times.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,18 +13,16 @@ from numpy.typing import NDArray
 from visift.budget import Budget
 from visift.engine.lab import Lab
 from visift.errors import InputError
+from visift.methods.entrants import Entrants
 from visift.methods.grouping import label_groups
 from visift.methods.method import param
-from visift.methods.ranking import fill_seats, new_images
-from visift.numerics.allocate import power
+from visift.methods.ranking import fill_seats
+from visift.methods.tables import group_weights, whole_by_name
 from visift.numerics.seats import seat_order
 from visift.pool.pool import Pool
 from visift.selection import Choice
 
 IntArray = NDArray[np.int64]
-
-#: Exponent of a group's size in its weight.
-WEIGHTS = {"proportional": 1.0, "sqrt": 0.5, "uniform": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class Random:
     nested: ClassVar[bool] = True
     needs_budget: ClassVar[bool] = True
     group_by: ClassVar[None] = None
+    coverage: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     seed: int = 0
@@ -53,10 +53,10 @@ class Random:
 
     def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
         """Take rows in tie-key order."""
-        order = inputs.rows[np.argsort(pool.tie_keys(self.seed)[inputs.rows], kind="stable")]
-        chosen = cut_rows(pool, order, budget)
-        reason = f"drawn at random from {len(order):,} records (seed {self.seed})"
-        return plain_choice(pool, chosen, [reason] * len(chosen), {}, len(order))
+        keys = pool.tie_keys(self.seed)
+        found = Entrants.of(pool, inputs.rows, keys, lambda rows: label_groups(pool, rows, None))
+        said = f"drawn at random from {len(inputs.rows):,} records (seed {self.seed})"
+        return found.choose(pool, found.ranked([1]), budget, lambda at, group: said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,65 +69,61 @@ class Stratified:
     nested: ClassVar[bool] = True
     needs_budget: ClassVar[bool] = True
     group_by: ClassVar[Literal["source"]] = "source"
+    coverage: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     seed: int = 0
-    weights: Literal["proportional", "sqrt", "uniform"] = param(
-        "proportional", origin="ours", doc="of a source: its rows, their square root, or 1"
+    weights: str | Mapping[str, float] = param(
+        "proportional",
+        origin="ours",
+        doc="of a source: proportional | uniform | sqrt | power:0.7 (of its rows) | coco:3,gqa:1",
+    )
+    min: int | str | Mapping[str, int] = param(
+        0, origin="ours", doc="rows a source gets at least: 100, or coco:100,gqa:20", low=0
+    )
+    max: int | str | Mapping[str, int] | None = param(
+        None, origin="ours", doc="rows a source gets at most, likewise", low=0
     )
     unlabelled: str | None = param(None, origin="ours", doc="group for rows without a source")
 
     def measure(self, pool: Pool, lab: Lab, budget: Budget | None) -> Inputs:
-        """Ask for nothing."""
-        return Inputs(pool.rows("candidate"))
+        """Ask for nothing; labels and tables are looked at before anything else is measured."""
+        inputs = Inputs(pool.rows("candidate"))
+        found = self._entrants(pool, inputs)
+        self._shares(found)
+        return inputs
 
     def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
         """Take rows in tie-key order inside each source, sources in seat order."""
-        rows = inputs.rows
-        labels = label_groups(pool, rows, "source", self.unlabelled)
-        sizes = np.bincount(labels.of, minlength=len(labels.labels)).tolist()
-        seats = seat_order(power(sizes, WEIGHTS[self.weights]), sizes)
-        order = rows[fill_seats(seats, labels.of, pool.tie_keys(self.seed)[rows])]
-        chosen = cut_rows(pool, order, budget)
-        label_of = dict(zip(rows.tolist(), labels.of.tolist(), strict=True))
-        group = {row: labels.labels[g] for row, g in label_of.items()}
-        reasons = [
-            f"drawn at random from {sizes[label_of[row]]:,} {group[row]} records (seed {self.seed})"
-            for row in chosen.tolist()
-        ]
-        return plain_choice(pool, chosen, reasons, group, len(order))
+        found = self._entrants(pool, inputs)
+        weights, caps, floors = self._shares(found)
+        order = found.ranked(weights, caps=caps, floors=floors)
+        sizes, names = found.sizes, found.labels.labels
 
+        def reason(at: int, group: int) -> str:
+            return (
+                f"drawn at random from {sizes[group]:,} {names[group]} records (seed {self.seed})"
+            )
 
-def cut_rows(pool: Pool, order: IntArray, budget: Budget | None) -> IntArray:
-    """Return the longest prefix of ranked rows that a budget allows.
+        return found.choose(pool, order, budget, reason)
 
-    Raises:
-        InputError: no budget was given.
-        InfeasibleBudget: see `Budget.limit`.
-    """
-    if budget is None:
-        raise InputError("this method needs a budget.", fix="For example: --budget 15%")
-    fresh = np.ones(len(order), np.int64)
-    if budget.unit == "images":
-        fresh = new_images([pool.images.of_row(int(row)) for row in order])
-    limit = budget.limit(len(order), int(fresh.sum()))
-    return order[: budget.cut(fresh, limit)]
+    def _entrants(self, pool: Pool, inputs: Inputs) -> Entrants:
+        return Entrants.of(
+            pool,
+            inputs.rows,
+            pool.tie_keys(self.seed),
+            lambda rows: label_groups(pool, rows, "source", self.unlabelled),
+        )
 
-
-def plain_choice(
-    pool: Pool, rows: IntArray, reasons: Sequence[str], group: Mapping[int, str], usable: int
-) -> Choice:
-    """Return a choice without scores."""
-    total = len(pool)
-    return Choice(
-        rows=rows,
-        reasons=reasons,
-        score=np.full(total, np.nan),
-        group=[group.get(row) for row in range(total)],
-        status=[None] * total,
-        tied=np.zeros(len(rows), bool),
-        facts={"direction": "none", "nested": True, "usable": usable},
-    )
+    def _shares(self, found: Entrants) -> tuple[list[Fraction], IntArray, IntArray]:
+        """Return weight, cap and floor of every source."""
+        sizes, names = found.sizes, found.labels.labels
+        caps = sizes if self.max is None else whole_by_name("max", self.max, names, sizes)
+        floors = whole_by_name("min", self.min, names, np.zeros_like(sizes))
+        for name, cap, least in zip(names, caps.tolist(), floors.tolist(), strict=True):
+            if least > cap:
+                raise InputError(f"--set min={least} of {name} is more than its largest, {cap}.")
+        return group_weights(self.weights, names, sizes), caps, floors
 
 
 def matched_control(pool: Pool, chosen: IntArray, usable: IntArray, seed: int) -> IntArray:

@@ -35,8 +35,10 @@ Origin = Literal["paper", "code", "ours"]
 
 #: Methods that come with visift: name -> where its class is.
 METHODS = {
+    "balanced": "visift.methods.balanced:Balanced",
     "random": "visift.methods.controls:Random",
     "stratified": "visift.methods.controls:Stratified",
+    "longest": "visift.methods.longest:Longest",
     "prism": "visift.methods.prism:Prism",
 }
 
@@ -56,6 +58,7 @@ class Method(Protocol):
         nested: whether a smaller budget selects a subset of what a larger one selects.
         needs_budget: whether there is no budget of its own.
         group_by: the label it shares the budget over.
+        coverage: whether what is kept or there already decides what is chosen beside it.
         presets: by name, parameter values that `--set preset=NAME` stands for.
     """
 
@@ -65,6 +68,7 @@ class Method(Protocol):
     nested: ClassVar[bool]
     needs_budget: ClassVar[bool]
     group_by: ClassVar[Literal["source", "task", None]]
+    coverage: ClassVar[bool]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     def measure(self, pool: Pool, lab: Lab, budget: Budget | None) -> Any:
@@ -254,6 +258,8 @@ def _read(value: Any, kind: Any) -> Any:
         return number
     if kind is str and isinstance(value, str):
         return value
+    if get_origin(kind) is Mapping and isinstance(value, dict):
+        return value
     raise TypeError
 
 
@@ -261,4 +267,5 @@ def _wanted(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return names.get(kind, "none" if kind is type(None) else str(kind))
+    names |= {type(None): "none"}
+    return names.get(kind, "a table")

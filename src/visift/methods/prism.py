@@ -1,8 +1,7 @@
 """PRISM: keep the images least similar to the others (arXiv 2502.12119; training-free).
 
-Only the abstracts are confirmed at source; formulas and settings follow a published third-party
-reading of the final version, see docs/methods/prism.md. Symbols: M items (images, or rows), d
-width, F_i feature, c_i centre, z_i unit vector, R_i redundancy.
+Only the abstracts are confirmed at source; formulas follow a published third-party reading of the
+final version, see docs/methods/prism.md. M items, d width, F_i feature, c_i centre, z_i unit.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from visift.engine.measured import Measured
 from visift.errors import InputError
 from visift.methods.cuts import CutTable
 from visift.methods.grouping import EVERYTHING, Labelled, label_groups
-from visift.methods.image_items import (
+from visift.methods.image_items import Scored, choose_items
+from visift.methods.image_ranking import (
     ItemUnit,
-    Scored,
     TextOnly,
     budget_limit,
-    choose_items,
+    held_apart,
     image_items,
 )
 from visift.methods.method import param
@@ -146,6 +145,7 @@ class Prism:
     nested: ClassVar[bool] = True
     needs_budget: ClassVar[bool] = False
     group_by: ClassVar[Literal["source"]] = "source"
+    coverage: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "published": {},
         "paper": {"scope": "all", "unit": "row", "tau": 0.30, "center": "corpus"},
@@ -213,7 +213,7 @@ class Prism:
         return choose_items(
             pool,
             Scored(items, labels, found.R, significant(found.R, self.score_digits)),
-            inputs.text[np.argsort(keys[inputs.text], kind="stable")],
+            held_apart(pool, inputs.text, keys, labels, SCOPES[self.scope], self.unit),
             self._text_policy(budget),
             tau_counts(self.tau, sizes) if budget is None else budget,
             np.minimum(sizes, self.min_per_source),

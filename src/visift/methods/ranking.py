@@ -6,7 +6,7 @@ Because the order does not depend on the budget, every budget is a prefix of it.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,16 @@ def tie_order(pool: Pool, seed: int, tie: Literal["hash", "uid"]) -> NDArray[np.
     return pool.tie_keys(seed) if tie == "hash" else np.arange(len(pool), dtype=np.uint64)
 
 
+def by_key(rows: IntArray, keys: NDArray[np.uint64]) -> IntArray:
+    """Return rows in the order of their tie keys.
+
+    Args:
+        rows: (n,) rows.
+        keys: (N,) tie keys of the pool.
+    """
+    return rows[np.argsort(keys[rows], kind="stable")]
+
+
 def rank_within(group: IntArray, *keys: NDArray[np.generic]) -> IntArray:
     """Return the items sorted by group, then by keys (first key first), ascending."""
     return np.lexsort((*reversed(keys), group))
@@ -30,13 +40,40 @@ def fill_seats(seats: NDArray[np.int32], group: IntArray, *keys: NDArray[np.gene
     """Return the items in rank order: seat by seat, the best one left of the group in turn.
 
     Args:
-        seats: (I,) group whose turn it is; every group as often as it has items.
+        seats: (S,) group whose turn it is; every group at most as often as it has items.
         group: (I,) group of each item.
         *keys: (I,) what the items of a group are sorted by, ascending, first key first.
+
+    Returns:
+        (S,) items; those without a seat are left out.
     """
-    order = np.empty(len(group), np.int64)
-    order[np.argsort(seats, kind="stable")] = rank_within(group, *keys)
+    ranked = rank_within(group, *keys)
+    seated = (
+        places_within(group[ranked])
+        < np.bincount(seats, minlength=group.max(initial=0) + 1)[group[ranked]]
+    )
+    order = np.empty(len(seats), np.int64)
+    order[np.argsort(seats, kind="stable")] = ranked[seated]
     return order
+
+
+def places_within(groups: NDArray[np.integer[Any]]) -> IntArray:
+    """Return, for entries sorted by group, how many entries of its group stand before each."""
+    starts = np.flatnonzero(np.diff(groups, prepend=groups[:1] - 1))
+    return np.arange(len(groups)) - np.repeat(starts, np.diff([*starts, len(groups)]))
+
+
+def seats_left(seats: NDArray[np.int32], taken: IntArray) -> NDArray[np.int32]:
+    """Return the seats without the first `taken[g]` of each group g: somebody sits there already.
+
+    Args:
+        seats: (S,) group whose turn it is.
+        taken: (G,) seats of each group that kept rows fill.
+    """
+    order = np.argsort(seats, kind="stable")
+    left = np.empty(len(seats), bool)
+    left[order] = places_within(seats[order]) >= taken[seats[order]]
+    return seats[left]
 
 
 def tau_counts(tau: float, sizes: IntArray) -> IntArray:

@@ -1,0 +1,114 @@
+"""How far down a ranking of rows a budget reaches; kept rows stand first and count."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visift.budget import Budget
+from visift.engine.lab import Examples, Lab
+from visift.engine.measured import Measured
+from visift.errors import InfeasibleBudget, InputError
+from visift.methods.ranking import new_images
+from visift.models.ref import ModelRef
+from visift.pool.pool import Pool
+from visift.signals.tokens import TextTokens
+
+IntArray = NDArray[np.int64]
+
+#: Bytes of text that make about one token, where nobody counted [ours].
+BYTES_PER_TOKEN = 4
+
+
+def row_tokens(pool: Pool, budget: Budget) -> IntArray:
+    """Return (N,) tokens of every row as a budget counts them.
+
+    Those of the text are as priced, else estimated at one for every four bytes of UTF-8; an image
+    counts as many as the budget says, none by default.
+    """
+    text = estimated_tokens(pool) if budget.costs is None else budget.costs
+    return np.asarray(text + budget.image_tokens * np.diff(pool.images.offsets))
+
+
+def estimated_tokens(pool: Pool) -> IntArray:
+    """Return (N,) about how many tokens the text of every row has."""
+    return np.asarray(-(-pool.index["text_bytes"].to_numpy().astype(np.int64) // BYTES_PER_TOKEN))
+
+
+def ask_tokens(pool: Pool, lab: Lab, model: ModelRef | None, budget: Budget) -> Measured | None:
+    """Ask for exact tokens where a budget counts them and a tokeniser or `--signals` knows them."""
+    if budget.unit != "tokens" or (model is None and not lab.given("text_tokens")):
+        return None
+    rows = np.concatenate([pool.rows("kept"), pool.rows("candidate")])
+    return lab.measure(TextTokens(model), Examples(np.sort(rows)))
+
+
+def priced(pool: Pool, budget: Budget, tokens: Measured | None) -> Budget:
+    """Return a budget in tokens with those of every row; any other budget as it is."""
+    if budget.unit != "tokens":
+        return budget
+    costs = estimated_tokens(pool)
+    if tokens is not None:
+        rows = np.flatnonzero(~pool.has_role("have"))
+        rows = rows[tokens.ok(rows)]
+        costs[rows] = tokens.take("text_tokens", rows)
+    return budget.priced(costs)
+
+
+def row_costs(pool: Pool, order: IntArray, budget: Budget) -> IntArray:
+    """Return what each row of a ranking adds, in the unit of the budget."""
+    if budget.unit == "images":
+        return new_images([pool.images.of_row(row) for row in order.tolist()])
+    if budget.unit == "tokens":
+        return row_tokens(pool, budget)[order]
+    return np.ones(len(order), np.int64)
+
+
+def limit_of(pool: Pool, rows: IntArray, budget: Budget) -> int:
+    """Return how many rows, images or tokens a budget allows of some usable rows.
+
+    Args:
+        pool: what rows refer to.
+        rows: all rows that can be selected, kept ones included.
+        budget: the budget.
+
+    Raises:
+        InfeasibleBudget: nothing, more than there is, or less than the kept rows alone.
+    """
+    kept = pool.rows("kept")
+    images = len(pool.images.of_rows(rows)) if budget.unit == "images" else 0
+    tokens = int(row_tokens(pool, budget)[rows].sum()) if budget.unit == "tokens" else 0
+    if budget.costs is None:
+        tokens = max(tokens, int(budget.amount))  # an estimate refuses nobody
+    limit = budget.limit(len(rows), images, tokens, len(kept))
+    held = int(row_costs(pool, kept, budget).sum())
+    if held > limit:
+        what = budget.unit if budget.unit in ("images", "tokens") else "records"
+        raise InfeasibleBudget(
+            f"Budget {budget.text} is {limit:,} {what}, fewer than the {held:,} of --keep.",
+            fix="Ask for more, or keep fewer.",
+        )
+    return limit
+
+
+def must_have_budget(budget: Budget | None) -> Budget:
+    """Return the budget; raises `InputError` if there is none."""
+    if budget is None:
+        raise InputError("this method needs a budget.", fix="For example: --budget 15%")
+    return budget
+
+
+def cut_rows(pool: Pool, order: IntArray, budget: Budget | None) -> IntArray:
+    """Return the longest prefix of a ranking that a budget allows.
+
+    Args:
+        pool: what rows refer to.
+        order: all rows that can be selected, kept ones first.
+        budget: the budget.
+
+    Raises:
+        InputError: no budget was given.
+        InfeasibleBudget: see `limit_of`.
+    """
+    budget = must_have_budget(budget)
+    return order[: budget.cut(row_costs(pool, order, budget), limit_of(pool, order, budget))]
