@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.table import Line, as_data, as_text
 
-NAMES = ("index", "prism", "features")
+NAMES = ("index", "balanced", "prism", "features")
 PACKAGES = ("numpy", "pyarrow", "msgspec", "torch", "transformers")
 
 

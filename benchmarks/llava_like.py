@@ -35,35 +35,46 @@ _GAPS = (", ", ",\n", ",\n  ", ",\n\n\t")
 _SENTENCES = 4096
 
 
-def write(path: Path, records: int = RECORDS, seed: int = 0) -> None:
-    """Write a list of `records` records, in the mixture of `SOURCES`."""
+def write(path: Path, records: int = RECORDS, seed: int = 0, images: int = 10**9) -> None:
+    """Write a list of `records` records, in the mixture of `SOURCES`.
+
+    Args:
+        path: of the file.
+        records: how many.
+        seed: of everything in it.
+        images: names that a folder's images are drawn from; few of them are shown often.
+    """
     rng = random.Random(seed)
     say = _speaker(rng)
     names = rng.choices(list(SOURCES), [count for count, *_ in SOURCES.values()], k=records)
     beside = path.with_suffix(".tmp")
     with beside.open("w", encoding="utf-8") as file:
-        for number, text in enumerate(_texts(rng, names, say)):
+        for number, text in enumerate(_texts(rng, names, say, images)):
             file.write("[\n" if number == 0 else _GAPS[number % 7 % len(_GAPS)])
             file.write(text)
         file.write("\n]\n")
     beside.replace(path)
 
 
-def _texts(rng: random.Random, names: list[str], say: Callable[[int], str]) -> Iterator[str]:
+def _texts(
+    rng: random.Random, names: list[str], say: Callable[[int], str], images: int
+) -> Iterator[str]:
     """Yield records as JSON, indented in different ways, with and without escapes."""
     for number, name in enumerate(names):
         indent = (None, None, None, 1, 2, 4)[rng.randrange(6)]
         escaped = rng.random() < 0.1
-        yield json.dumps(_record(rng, number, name, say), indent=indent, ensure_ascii=escaped)
+        yield json.dumps(
+            _record(rng, number, name, say, images), indent=indent, ensure_ascii=escaped
+        )
 
 
 def _record(
-    rng: random.Random, number: int, name: str, say: Callable[[int], str]
+    rng: random.Random, number: int, name: str, say: Callable[[int], str], images: int
 ) -> dict[str, Any]:
     _, folder, (fewest, most), words = SOURCES[name]
     record: dict[str, Any] = {"id": number if number % 5 == 0 else f"{number:012d}"}
     if folder is not None:
-        image = f"{folder}/{rng.randrange(10**9):012d}.jpg"
+        image = f"{folder}/{rng.randrange(images):012d}.jpg"
         record["image"] = [image, f"{folder}/{number}.png"] if number % 200 == 7 else image
     if number % 3 == 0:
         record["source"] = name

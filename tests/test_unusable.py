@@ -11,7 +11,7 @@ import pytest
 from helpers import open_records, put_images, talk
 from visift.errors import TooManyUnusable
 from visift.pool.pool import Pool
-from visift.unusable import Quarantine, pool_faults
+from visift.unusable import Quarantine
 
 
 def pool_of(folder: Path) -> Pool:
@@ -23,7 +23,7 @@ def pool_of(folder: Path) -> Pool:
 
 
 def test_faults_are_counted_by_kind(tmp_path: Path) -> None:
-    found = Quarantine.of(pool_faults(pool_of(tmp_path)))
+    found = Quarantine.of(pool_of(tmp_path).set_aside())
     assert list(found.reasons) == [1, 2, 3, 4]
     assert found.kinds() == {"image missing": 3, '"conversations" is missing': 1}
     assert found.summary() == '4 records (3 image missing, 1 "conversations" is missing)'
@@ -37,7 +37,7 @@ def test_the_first_reason_stays_and_rows_ascend() -> None:
 
 def test_table_and_back(tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
-    found = Quarantine.of(pool_faults(pool))
+    found = Quarantine.of(pool.set_aside())
     table = found.table(pool)
     assert table.column_names == ["uid", "file", "row", "reason"]
     assert table.to_pylist()[0] == {
@@ -50,7 +50,7 @@ def test_table_and_back(tmp_path: Path) -> None:
 
 def test_too_many_names_counts_per_source_the_first_and_the_flag(tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
-    found = Quarantine.of(pool_faults(pool))
+    found = Quarantine.of(pool.set_aside())
     with pytest.raises(TooManyUnusable) as caught:
         found.check(pool, Fraction(1, 100), "Nothing was measured yet.")
     assert caught.value.what == (

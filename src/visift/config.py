@@ -15,6 +15,9 @@ import yaml
 from visift.errors import InputError, did_you_mean
 from visift.models.ref import ModelRef
 
+#: What runs where no method is named; a scorer is never chosen silently.
+DEFAULT_METHOD = "balanced"
+
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
@@ -25,6 +28,8 @@ class PoolConfig:
     task_field: str | None = None
     source_field: str | None = None
     hash_images: bool = False
+    keep: tuple[str, ...] = ()
+    have: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class RunConfig:
 
     Attributes:
         pool: see `PoolConfig`.
-        method: name of the method; empty where none was named.
+        method: name of the method; empty where none was named, see `DEFAULT_METHOD`.
         settings: its parameters that were set, by name.
         model: of the signals; None where none is needed.
         budget: as written; None for the method's own.
@@ -102,7 +107,7 @@ class RunConfig:
         return plain
 
     def checked(self) -> RunConfig:
-        """Return the run with absolute paths, so that `run.yaml` works from any folder.
+        """Return the run with its method and absolute paths: `run.yaml` works from any folder.
 
         Raises:
             InputError: a value of the wrong kind, or a pool that is no local file.
@@ -110,7 +115,7 @@ class RunConfig:
         for name, wanted in get_type_hints(RunConfig).items():
             if name not in _PARTS:
                 _must_be(getattr(self, name), wanted, name)
-        for file in self.pool.files:
+        for file in (*self.pool.files, *self.pool.keep, *self.pool.have):
             if "://" in file:
                 raise InputError(
                     "is a URL; pools are local files.", where=file, fix="Download it first."
@@ -120,6 +125,8 @@ class RunConfig:
             self.pool,
             files=tuple(map(_absolute, self.pool.files)),
             image_folder=None if folder is None else _absolute(folder),
+            keep=tuple(map(_absolute, self.pool.keep)),
+            have=tuple(map(_absolute, self.pool.have)),
         )
         model = self.model
         if model is not None and Path(model.name).is_dir():
@@ -127,6 +134,7 @@ class RunConfig:
         return replace(
             self,
             pool=named,
+            method=self.method or DEFAULT_METHOD,
             model=model,
             signals=tuple(map(_absolute, self.signals)),
             engine=replace(self.engine, cache=None if cache is None else _absolute(cache)),
@@ -158,7 +166,7 @@ def _listed(value: Any) -> Any:
 
 
 _PARTS: dict[str, type] = {"pool": PoolConfig, "model": ModelRef, "engine": EngineConfig}
-_LISTS = ("files", "signals", "export")
+_LISTS = ("files", "keep", "have", "signals", "export")
 #: Text that YAML may read as a number.
 _NUMBERS = ("budget", "workers", "max_unusable")
 _NAMES = {

@@ -15,20 +15,29 @@ from numpy.typing import NDArray
 
 from visift.budget import Budget
 from visift.config import EngineConfig, PoolConfig, RunConfig, share
-from visift.engine.lab import LocalLab
+from visift.engine.lab import Entry, LocalLab
 from visift.engine.progress import Progress, Silent
 from visift.errors import InputError
 from visift.export.trainers import check_trainer, write_export
 from visift.methods.controls import matched_control, proportional_random
+from visift.methods.cutting import ask_tokens, limit_of, priced
 from visift.methods.method import Method, Setting, build, settings
 from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
-from visift.rundir import RunFolder
-from visift.say import Say, say_nothing, say_pool, say_unused
+from visift.rundir import RunFolder, read_costs
+from visift.say import (
+    Say,
+    say_budget,
+    say_duplicates,
+    say_method,
+    say_nothing,
+    say_pool,
+    say_unused,
+)
 from visift.selection import Selection
 from visift.signals.imported import Imported, SignalFile
 from visift.staff import cache_folder, staffing
-from visift.unusable import Quarantine, pool_faults
+from visift.unusable import Quarantine
 
 Rows = NDArray[np.int64]
 
@@ -44,9 +53,12 @@ class Run:
         selection: what was chosen.
         rows: pool rows of the selection, in rank order.
         quarantine: what was set aside.
-        control: pool rows of the twin, see `methods.controls.matched_control`.
-        random: pool rows of a source-proportional random selection of the same size.
+        control: pool rows of the twin, see `methods.controls.matched_control`; what is always in
+            stands first.
+        random: pool rows of a source-proportional random selection of the same size, likewise.
         settings: parameters of the method with their origins.
+        ledger: what was asked of each signal, and how much of it was measured.
+        identities: of the signals that were measured or read from the store.
         seconds: how long the run took.
     """
 
@@ -59,7 +71,9 @@ class Run:
     control: Rows = field(repr=False)
     random: Rows = field(repr=False)
     settings: Sequence[Setting] = field(repr=False)
-    seconds: float = field(repr=False)
+    ledger: Sequence[Entry] = field(default=(), repr=False)
+    identities: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    seconds: float = field(default=0.0, repr=False)
 
     def __repr__(self) -> str:
         return f"Run({self.folder}: {self.config.method}, {self.selection!r})"
@@ -76,7 +90,9 @@ class Run:
         sources = self.selection.scores["source"].to_pylist()
         names = [name or bare for name, bare in zip(sources, text, strict=True)]
         chosen = Counter(names[row] for row in self.rows.tolist())
-        return {name: (count, chosen[name]) for name, count in Counter(names).most_common()}
+        offered = np.flatnonzero(~self.pool.has_role("have")).tolist()
+        there = Counter(names[row] for row in offered)
+        return {name: (count, chosen[name]) for name, count in there.most_common()}
 
     def export(self, trainer: str, folder: str | Path) -> Path:
         """Write subset, control and random for a trainer; returns the folder.
@@ -92,11 +108,13 @@ class Run:
 def select(
     pool: Pool | str | Path | Sequence[str | Path],
     *,
-    method: str,
+    method: str | None = None,
     budget: str | int | None = None,
     model: str | ModelRef | None = None,
     seed: int = 0,
     output: str | Path = "out",
+    keep: str | Path | Sequence[str | Path] = (),
+    have: str | Path | Sequence[str | Path] = (),
     image_folder: str | Path | None = None,
     task_field: str | None = None,
     source_field: str | None = None,
@@ -115,12 +133,14 @@ def select(
 
     Args:
         pool: an open pool, or its file or files.
-        method: name of a method, see `list_methods`.
-        budget: `15%`, 100000, `50k-images`; None for the method's own.
+        method: name of a method, see `list_methods`; None is `balanced`.
+        budget: `15%`, 100000, `50k-images`, `2M-tokens`, `5x keep`; None for the method's own.
         model: folder, hub id or `name@revision`, where the method needs one.
         seed: of ties and draws.
         output: the run directory.
-        image_folder: see `Pool.open`; it and the next three are for a pool given by name.
+        keep: files of records that are always in.
+        have: files of records trained on or annotated already, which are never chosen.
+        image_folder: see `Pool.open`; it and all others that it knows are for a pool given by name.
         task_field: see `Pool.open`.
         source_field: see `Pool.open`.
         hash_images: see `Pool.open`.
@@ -145,24 +165,28 @@ def select(
     elif not isinstance(pool, str | Path | Sequence):
         raise InputError(f"a pool is a Pool or the path of one, not a {type(pool).__name__}.")
     else:
-        files = tuple(map(str, [pool] if isinstance(pool, str | Path) else pool))
         folder = None if image_folder is None else str(image_folder)
-        named = PoolConfig(files, folder, task_field, source_field, hash_images)
+        fields = (task_field, source_field, hash_images)
+        named = PoolConfig(_texts(pool), folder, *fields, _texts(keep), _texts(have))
     config = RunConfig(
         pool=named,
-        method=method,
+        method=method or "",
         settings=dict(settings or {}),
         model=ModelRef.parse(model) if isinstance(model, str) else model,
         budget=None if budget is None else str(budget),
         seed=seed,
         max_unusable=str(max_unusable),
-        signals=tuple(map(str, [signals] if isinstance(signals, str | Path) else signals)),
+        signals=_texts(signals),
         export=(export,) if isinstance(export, str) else tuple(export),
         nested=nested,
         engine=EngineConfig(None if cache is None else str(cache), str(workers), executor),
     )
     given = pool if isinstance(pool, Pool) else None
     return execute(config, Path(output), overwrite=overwrite, pool=given)
+
+
+def _texts(paths: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    return tuple(map(str, [paths] if isinstance(paths, str | Path) else paths))
 
 
 def execute(
@@ -185,33 +209,39 @@ def execute(
         progress: told how measuring goes on.
     """
     started = time.monotonic()
+    named = bool(config.method)
     config = config.checked()
     asked = _understand(config, output)
     pool = open_pool(config.pool) if pool is None else pool
     say_pool(say, pool)
-    faults = pool_faults(pool)
+    faults = pool.set_aside()
     found = Quarantine.of(faults)
     found.check(pool, asked.allowed, "Nothing was measured yet.")
-    if asked.budget is not None:
-        rows = pool.rows("candidate")
-        asked.budget.limit(len(rows), len(pool.images.of_rows(rows)))
     lab = _lab(config, pool, asked.imported, progress or Silent())
+    budget = asked.budget
+    tokens = None if budget is None else ask_tokens(pool, lab, config.model, budget)
+    if budget is not None:
+        say_budget(say, budget, tokens is not None)
+        budget = budget if tokens is not None else priced(pool, budget, None)
+        limit_of(pool, np.concatenate([pool.rows("kept"), pool.rows("candidate")]), budget)
     folder = RunFolder.begin(output, config, overwrite)
-    inputs = asked.method.measure(pool, lab, asked.budget)
+    inputs = asked.method.measure(pool, lab, budget)
     say_unused(say, asked.imported, lab)
     lab.resolve()
     found = Quarantine.of(faults, lab.failures())
     found.check(pool, asked.allowed, "What is measured is kept.")
     if found.reasons:
         say("Set aside", f"{found.summary()} → {folder.path / 'quarantine.parquet'}")
-    say("Method", f"{config.method}: {asked.method.summary}")
-    if config.model is not None and not hasattr(asked.method, "model"):
-        say("Note", f"{config.method} measures nothing: --model is not used")
-    choice = asked.method.choose(pool, inputs, asked.budget)
+    say_method(say, pool, asked.method, named, config.model)
+    if budget is not None:
+        budget = priced(pool, budget, tokens)
+    choice = asked.method.choose(pool, inputs, budget)
+    say_duplicates(say, choice)
     selection = Selection.of(pool, choice, found.reasons)
+    run = _run_of(folder.path, config, pool, asked.method, selection, choice.rows, found)
     seconds = time.monotonic() - started
-    run = _run_of(folder.path, config, pool, asked.method, selection, choice.rows, found, seconds)
-    folder.write(run, lab.ledger, lab.identities())
+    run = replace(run, ledger=lab.ledger, identities=lab.identities(), seconds=seconds)
+    folder.write(run)
     return run
 
 
@@ -260,6 +290,8 @@ def open_pool(config: PoolConfig) -> Pool:
         task_field=config.task_field,
         source_field=config.source_field,
         hash_images=config.hash_images,
+        keep=config.keep,
+        have=config.have,
     )
 
 
@@ -276,11 +308,13 @@ def _run_of(
     selection: Selection,
     rows: Rows,
     found: Quarantine,
-    seconds: float,
 ) -> Run:
     """Put a run together; its two random arms follow from pool, selection and seed."""
-    # Not from the pool: what could be used then is not what lies here now.
-    usable = np.setdiff1d(np.arange(len(pool)), list(found.reasons))
+    # Not from the pool's images: what could be used then is not what lies here now.
+    out = [*found.reasons, *pool.left_out]
+    kept = rows[pool.has_role("kept")[rows]]
+    usable = np.setdiff1d(np.flatnonzero(pool.has_role("candidate")), out)
+    drawn = rows[~pool.has_role("kept")[rows]]
     return Run(
         folder=folder,
         config=config,
@@ -288,10 +322,9 @@ def _run_of(
         selection=selection,
         rows=rows,
         quarantine=found,
-        control=matched_control(pool, rows, usable, config.seed),
-        random=proportional_random(pool, len(rows), usable, config.seed),
+        control=np.concatenate([kept, matched_control(pool, drawn, usable, config.seed)]),
+        random=np.concatenate([kept, proportional_random(pool, len(drawn), usable, config.seed)]),
         settings=settings(method, config.settings),
-        seconds=seconds,
     )
 
 
@@ -331,4 +364,6 @@ def reopen(
     found = Quarantine.load(folder, pool)
     method = build(config.method, config.settings, seed=config.seed, model=config.model)
     rows = selection.rows_in(pool)
-    return _run_of(folder, config, pool, method, selection, rows, found, 0.0)
+    run = _run_of(folder, config, pool, method, selection, rows, found)
+    ledger, identities, seconds = read_costs(folder)
+    return replace(run, ledger=ledger, identities=identities, seconds=seconds)

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
@@ -63,9 +62,7 @@ class RunFolder:
                 write_atomically(note, config.to_yaml().encode())
         return cls(path)
 
-    def write(
-        self, run: Run, ledger: Sequence[Entry], identities: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def write(self, run: Run) -> None:
         """Write everything a finished run holds, in place of what was there.
 
         Raises:
@@ -85,7 +82,7 @@ class RunFolder:
             (self.path / "README.md").write_text(
                 dataset_card(run, run.config.warning), encoding="utf-8"
             )
-            manifest = _manifest(run, ledger, identities)
+            manifest = _manifest(run)
             text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
             write_atomically(self.path / "manifest.json", f"{text}\n".encode())
 
@@ -101,10 +98,15 @@ def _must_be_the_same(before: RunConfig, now: RunConfig, path: Path) -> None:
         )
 
 
-def _manifest(
-    run: Run, ledger: Sequence[Entry], identities: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    facts = run.selection.facts
+def read_costs(folder: Path) -> tuple[list[Entry], list[dict[str, Any]], float]:
+    """Return ledger, signal identities and seconds of a finished run, from its manifest."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    ledger = [Entry(**entry) for entry in manifest["cost"]["ledger"]]
+    return ledger, manifest["signals"], manifest["cost"]["seconds"]
+
+
+def _manifest(run: Run) -> dict[str, Any]:
+    facts, identities = run.selection.facts, run.identities
     return {
         "versions": _versions(bool(identities)),
         "pool": [_fingerprint(file.reader.path) for file in run.pool.files],
@@ -125,7 +127,7 @@ def _manifest(
         },
         "facts": facts,
         "cost": {
-            "ledger": [dataclasses.asdict(entry) for entry in ledger],
+            "ledger": [dataclasses.asdict(entry) for entry in run.ledger],
             "seconds": round(run.seconds, 3),
         },
     }

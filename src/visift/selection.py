@@ -95,7 +95,7 @@ class Selection:
             "tied": pa.array(choice.tied),
         }
         scores = everything.append_column("group", group).append_column("score", score)
-        scores = scores.append_column("status", _status(choice, set_aside))
+        scores = scores.append_column("status", _status(choice, pool.left_out, set_aside))
         return cls(pa.table(columns), scores, dict(choice.facts))
 
     def __len__(self) -> int:
@@ -137,11 +137,9 @@ class Selection:
                 fix="Run it again with the smaller budget.",
             )
         wanted = Budget.parse(budget)
-        if wanted.unit == "images":
-            raise InputError(
-                "top() takes rows or a share.", fix="Select again for an image budget."
-            )
-        limit = wanted.limit(int(self.facts["usable"]), 0)
+        if wanted.unit not in ("rows", "fraction"):
+            raise InputError("top() takes rows or a share.", fix=f"Select again for {wanted.text}.")
+        limit = wanted.limit(int(self.facts["usable"]))
         if limit > len(self):
             raise InputError(
                 f"{wanted.text} is {limit:,} records, more than the {len(self):,} selected."
@@ -224,8 +222,10 @@ def _only_selected(scores: pa.Table, table: pa.Table) -> pa.Table:
     return scores.set_column(place, "status", pa.array(words, pa.string()))
 
 
-def _status(choice: Choice, set_aside: Mapping[int, str]) -> pa.Array:
+def _status(choice: Choice, left_out: Mapping[int, str], set_aside: Mapping[int, str]) -> pa.Array:
     words = [NOT_SELECTED if status is None else status for status in choice.status]
+    for row, status in left_out.items():
+        words[row] = status
     for row, reason in set_aside.items():
         words[row] = f"{SET_ASIDE}: {reason}"
     for row in choice.rows:

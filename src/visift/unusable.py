@@ -95,7 +95,7 @@ class Quarantine:
         Raises:
             TooManyUnusable: names the counts by source, the first record, and the flag.
         """
-        count, total = len(self.reasons), len(pool)
+        count, total = len(self.reasons), len(pool) - int(pool.has_role("have").sum())
         if count <= allowed * total:
             return
         first, reason = next(iter(self.reasons.items()))
@@ -120,8 +120,3 @@ class Quarantine:
         shown = [f"{n:,} {source} ({kind})" for (source, kind), n in counts.most_common(_SHOWN)]
         more = len(counts) - len(shown)
         return ", ".join(shown) + (f" and {more} more kinds" if more > 0 else "")
-
-
-def pool_faults(pool: Pool) -> dict[int, str]:
-    """Return the rows that a pool itself cannot offer, and why."""
-    return {row: reason for row, reason in enumerate(pool.faults) if reason is not None}

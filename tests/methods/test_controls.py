@@ -13,23 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import open_records, put_images, sources_only, talk
-from visift.budget import Budget
-from visift.engine.lab import LocalLab
+from helpers import open_records, put_images, sources_only, talk, write_json
+from methods.choosing import chosen
 from visift.errors import InfeasibleBudget, InputError
 from visift.methods.controls import matched_control, proportional_random
-from visift.methods.method import build
 from visift.pool.pool import Pool
-from visift.selection import Choice
-
-
-def chosen(
-    pool: Pool, method: str, budget: str | int | None, seed: int = 0, **given: Any
-) -> Choice:
-    built = build(method, given, seed=seed)
-    wanted = None if budget is None else Budget.parse(budget)
-    lab = LocalLab(pool, Path("never used"), lambda: ["cpu"])
-    return built.choose(pool, built.measure(pool, lab, wanted), wanted)
 
 
 @cache
@@ -101,6 +89,53 @@ def test_stratified_quotas(
     pool = sources_only(tmp_path, dict(zip("abc", sizes, strict=True)))
     choice = chosen(pool, "stratified", n, weights=weights)
     assert counts(pool, choice.rows) == dict(zip("abc", wanted, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "n", "wanted"),
+    [
+        ({"max": 4}, 10, (4, 4, 2)),
+        ({"max": "a:3"}, 10, (3, 4, 3)),
+        ({"min": 3}, 10, (4, 3, 3)),
+        ({"min": "c:5"}, 10, (3, 2, 5)),
+        ({"weights": "a:1,*:2"}, 10, (2, 4, 4)),
+        ({"weights": {"a": 0, "b": 1, "c": 1}}, 10, (0, 5, 5)),
+        ({"weights": "power:2"}, 10, (7, 2, 1)),
+    ],
+)
+def test_tables_floors_and_caps(
+    tmp_path: Path, given: dict[str, Any], n: int, wanted: tuple[int, ...]
+) -> None:
+    pool = sources_only(tmp_path, {"a": 50, "b": 30, "c": 20})
+    choice = chosen(pool, "stratified", n, **given)
+    assert counts(pool, choice.rows) == {s: k for s, k in zip("abc", wanted, strict=True) if k}
+    fewer = chosen(pool, "stratified", n - 1, **given).rows
+    assert choice.rows[:-1].tolist() == fewer.tolist()
+
+
+def test_caps_bound_the_budget_and_shares_mean_all_rows(tmp_path: Path) -> None:
+    pool = sources_only(tmp_path, {"a": 50, "b": 30, "c": 20})
+    assert len(chosen(pool, "stratified", "30%", max=10).rows) == 30
+    with pytest.raises(InfeasibleBudget, match="is 31, but the caps of the groups allow 30"):
+        chosen(pool, "stratified", "31%", max=10)
+    with pytest.raises(InputError, match="min=5 of a is more than its largest, 4"):
+        chosen(pool, "stratified", "10%", max=4, min=5)
+
+
+@pytest.mark.parametrize("method", ["random", "stratified"])
+def test_kept_rows_come_first_and_have_rows_never(tmp_path: Path, method: str) -> None:
+    records = [talk(f"q{n}", source="ab"[n % 2]) for n in range(20)]
+    write_json(tmp_path / "pool.json", records)
+    write_json(tmp_path / "mine.json", [*records[:2], talk("new", source="a")])
+    write_json(tmp_path / "old.json", records[4:8])
+    pool = Pool.open(
+        tmp_path / "pool.json", keep=tmp_path / "mine.json", have=tmp_path / "old.json"
+    )
+    everything = chosen(pool, method, "100%")
+    assert sorted(everything.rows[:3]) == [20, 21, 22]
+    assert sorted(everything.rows[3:]) == [2, 3, *range(8, 20)]
+    assert everything.facts["usable"] == 17
+    assert chosen(pool, method, "1x keep").rows.tolist() == everything.rows[:6].tolist()
 
 
 def test_stratified_takes_each_sources_lowest_keys() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -329,6 +330,71 @@ def test_tau_keeps_all_text_and_a_third_of_each_sources_images(tmp_path: Path) -
     assert sorted(str(source) for source, _ in images) == ["a"] * 7 + ["b"] * 7 + ["c"] * 7, (
         "floor(.333 * 20 + .5) = 7"
     )
+
+
+def with_roles(folder: Path) -> tuple[Pool, Imported, list[int]]:
+    """The mixed pool beside kept rows: three of source a (two images), one of b, one text-only."""
+    pool, imported = mixed_pool(folder)
+    records = [pool.record(row) for row in range(len(pool))]
+    a = [n for n, r in enumerate(records) if r.source == "a"]
+    several = next(n for n in a if sum(r.images == records[n].images for r in records) > 1)
+    twins = [n for n in a if records[n].images == records[several].images][:2]
+    other = next(n for n in a if n not in twins and records[n].images != records[twins[0]].images)
+    b = next(n for n, r in enumerate(records) if r.source == "b")
+    text = next(n for n, r in enumerate(records) if not r.images)
+    kept = [*twins, other, b, text]
+    (folder / "mine.json").write_bytes(b"[" + b",".join(pool.raw(n) for n in kept) + b"]")
+    return Pool.open(folder / "pool.json", keep=folder / "mine.json"), imported, kept
+
+
+def test_kept_rows_rank_first_and_fill_the_seats_of_their_source(tmp_path: Path) -> None:
+    pool, imported, kept = with_roles(tmp_path)
+    everything = choose(pool, imported, budget="100%")
+    assert everything.facts["usable"] == len(everything.rows) == len(pool) - len(kept)
+    assert sorted(everything.rows[:5]) == list(pool.rows("kept"))
+    assert not set(kept) & set(everything.rows.tolist()), "the same record is not chosen twice"
+    assert everything.reasons[:5] == ["kept: named with --keep"] * 5
+    for n in (5, 9, 20, 60):
+        rows = choose(pool, imported, budget=str(n)).rows.tolist()
+        assert rows == everything.rows[: len(rows)].tolist()
+    some = choose(pool, imported, budget="36")
+    sources = [pool.index["source"][int(row)].as_py() for row in some.rows]
+    images = {(s, pool.images.of_row(int(r))[0]) for s, r in zip(sources, some.rows, strict=True)
+              if s is not None}  # fmt: skip
+    per_source = Counter(source for source, _ in images)
+    assert max(per_source.values()) - min(per_source.values()) <= 1, "kept images count in quotas"
+
+
+def test_kept_rows_count_in_the_text_only_share(tmp_path: Path) -> None:
+    pool, imported, _ = with_roles(tmp_path)
+    text = pool.text_only[choose(pool, imported, budget="100%").rows]
+    expected = np.arange(1, len(text) + 1) * text.mean()
+    assert np.abs(np.cumsum(text) - expected)[5:].max() <= 2
+
+
+def test_kept_rows_need_room(tmp_path: Path) -> None:
+    pool, imported, _ = with_roles(tmp_path)
+    with pytest.raises(InfeasibleBudget, match="is 4 records, fewer than the 5 of --keep"):
+        choose(pool, imported, budget="4")
+    assert len(choose(pool, imported, budget="5").rows) == 5
+    assert len(choose(pool, imported, budget="2x keep").rows) <= 15
+
+
+def test_tau_counts_kept_images(tmp_path: Path) -> None:
+    pool, imported, _ = with_roles(tmp_path)
+    rows = choose(pool, imported, text_only="drop").rows
+    shown = {pool.images.refs[i].path for i in pool.images.of_rows(rows[~pool.text_only[rows]])}
+    sources = Counter("abc"[int(path.removesuffix(".png")) % 3] for path in shown)
+    assert sources == {"a": 7, "b": 7, "c": 7}
+
+
+def test_budgets_in_tokens(tmp_path: Path) -> None:
+    pool, imported = mixed_pool(tmp_path)
+    tokens = -(-pool.index["text_bytes"].to_numpy() // 4) + 10 * np.diff(pool.images.offsets)
+    rows = choose(pool, imported, budget="300-tokens+10/image").rows
+    longest = choose(pool, imported, budget="100%").rows
+    assert rows.tolist() == longest[: len(rows)].tolist()
+    assert 300 - 3 * 11 < tokens[rows].sum() <= 300
 
 
 def test_kept_text_needs_room(tmp_path: Path) -> None:

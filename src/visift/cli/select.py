@@ -30,12 +30,26 @@ def command(
             metavar="FOLDER", help="Folder, archive, or folder of archives. [the pool's folder]"
         ),
     ] = None,
+    keep: Annotated[
+        list[str],
+        typer.Option(metavar="FILE", help="Records that are always in, in the pool's format."),
+    ] = [],  # noqa: B006
+    have: Annotated[
+        list[str],
+        typer.Option(metavar="FILE", help="Records trained on already, which are never chosen."),
+    ] = [],  # noqa: B006
     model: Annotated[
         Text, typer.Option(metavar="NAME", help="Folder, hub id or NAME@REVISION.")
     ] = None,
-    method: Annotated[Text, typer.Option(metavar="NAME", help="See: visift methods.")] = None,
+    method: Annotated[
+        Text, typer.Option(metavar="NAME", help="See: visift methods. [balanced]")
+    ] = None,
     budget: Annotated[
-        Text, typer.Option(metavar="AMOUNT", help="15%, 100000, 50k-images. [the method's own]")
+        Text,
+        typer.Option(
+            metavar="AMOUNT",
+            help='15%, 100000, 50k-images, 2M-tokens, "5x keep". [the method\'s own]',
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of ties and draws. [0]")] = None,
     output: Annotated[
@@ -99,6 +113,8 @@ def command(
             task_field=task_field,
             source_field=source_field,
             hash_images=hash_images,
+            keep=tuple(keep) or None,
+            have=tuple(have) or None,
         ),
         method=method or base.method,
         settings={**base.settings, **_settings(settings)},

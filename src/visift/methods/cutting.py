@@ -98,17 +98,28 @@ def must_have_budget(budget: Budget | None) -> Budget:
     return budget
 
 
-def cut_rows(pool: Pool, order: IntArray, budget: Budget | None) -> IntArray:
+def cut_rows(
+    pool: Pool, order: IntArray, budget: Budget | None, rows: IntArray | None = None
+) -> IntArray:
     """Return the longest prefix of a ranking that a budget allows.
 
     Args:
         pool: what rows refer to.
-        order: all rows that can be selected, kept ones first.
+        order: rows in rank order, kept ones first.
         budget: the budget.
+        rows: all usable rows, of which a share is meant; those of `order` by default.
 
     Raises:
         InputError: no budget was given.
-        InfeasibleBudget: see `limit_of`.
+        InfeasibleBudget: see `limit_of`; or the ranking ends before the budget does, because
+            groups are capped.
     """
     budget = must_have_budget(budget)
-    return order[: budget.cut(row_costs(pool, order, budget), limit_of(pool, order, budget))]
+    limit = limit_of(pool, order if rows is None else rows, budget)
+    costs = row_costs(pool, order, budget)
+    if rows is not None and len(order) < len(rows) and costs.sum() < limit:
+        raise InfeasibleBudget(
+            f"Budget {budget.text} is {limit:,}, but the caps of the groups allow {costs.sum():,}.",
+            fix="Ask for less, or raise them: --set max=…",
+        )
+    return order[: budget.cut(costs, limit)]

@@ -126,7 +126,7 @@ class Entrants:
             status: by row, why it could not be chosen.
             facts: further facts, see `Choice.facts`.
         """
-        chosen = cut_rows(pool, order, budget)
+        chosen = cut_rows(pool, order, budget, np.concatenate([self.kept, self.rows]))
         place = np.full(len(pool), -1, np.int64)
         place[self.rows] = np.arange(len(self.rows))
         names: NDArray[Any] = np.full(len(pool), None, dtype=object)

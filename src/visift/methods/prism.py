@@ -22,13 +22,7 @@ from visift.errors import InputError
 from visift.methods.cuts import CutTable
 from visift.methods.grouping import EVERYTHING, Labelled, label_groups
 from visift.methods.image_items import Scored, choose_items
-from visift.methods.image_ranking import (
-    ItemUnit,
-    TextOnly,
-    budget_limit,
-    held_apart,
-    image_items,
-)
+from visift.methods.image_ranking import ItemUnit, TextOnly, budget_limit, held_apart, image_items
 from visift.methods.method import param
 from visift.methods.ranking import tau_counts, tie_order
 from visift.models.ref import ModelRef
@@ -210,12 +204,13 @@ class Prism:
         )
         if found.zero.all():
             raise InputError("no signal: all features are the same.", fix="Check the model.")
+        singles = held_apart(pool, inputs.text, keys, labels, SCOPES[self.scope], self.unit)
         return choose_items(
             pool,
             Scored(items, labels, found.R, significant(found.R, self.score_digits)),
-            held_apart(pool, inputs.text, keys, labels, SCOPES[self.scope], self.unit),
+            singles,
             self._text_policy(budget),
-            tau_counts(self.tau, sizes) if budget is None else budget,
+            tau_counts(self.tau, sizes + singles.held) if budget is None else budget,
             np.minimum(sizes, self.min_per_source),
             partial(_reason, self.unit),
             _signal(found, labels),

@@ -23,7 +23,7 @@ EQUAL_TO: Mapping[RowRole, str] = {
     "kept": "duplicate: of a kept record",
 }
 #: How uids begin; `pool_names` gives no joined pool such a name.
-_PREFIX: Mapping[RowRole, str] = {"candidate": "", "kept": "keep:", "have": "have:"}
+PREFIX: Mapping[RowRole, str] = {"candidate": "", "kept": "keep:", "have": "have:"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def named_paths(
     """Yield role, path and uid prefix of every file or folder given."""
     for role, paths in by_role.items():
         for path, name in zip(paths, pool_names(paths), strict=True):
-            yield role, path, _PREFIX[role] + name
+            yield role, path, PREFIX[role] + name
 
 
 def there_already(
