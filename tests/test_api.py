@@ -26,7 +26,7 @@ def test_importing_visift_imports_nothing_heavy() -> None:
 
 def test_methods_are_listed_by_name() -> None:
     methods = visift.list_methods()
-    assert list(methods) == ["random", "stratified", "prism"]
+    assert list(methods) == ["balanced", "random", "stratified", "longest", "prism"]
     assert all(kind.name == name for name, kind in methods.items())
 
 

@@ -75,13 +75,13 @@ def wait_until(what: Callable[[], bool], seconds: float = 30.0) -> bool:
 def results(folder: Path) -> dict[str, bytes]:
     """Return every file of a run and of its cache.
 
-    Left out are the manifest, which holds times, and run.yaml, which holds absolute paths.
+    Left out are what holds times (the manifest, the report) or absolute paths (run.yaml, RUN.md).
     """
     files = (p for name in ("out", "cache") for p in (folder / name).rglob("*") if p.is_file())
     return {
         p.relative_to(folder).as_posix(): p.read_bytes()
         for p in files
-        if p.name not in ("manifest.json", "run.yaml")
+        if p.name not in ("manifest.json", "index.html", "run.yaml", "RUN.md")
     }
 
 

@@ -12,7 +12,8 @@ import pytest
 from helpers import put_images, sources_pool, talk, write_json
 from visift.config import PoolConfig, RunConfig
 from visift.errors import InfeasibleBudget, InputError, PoolError
-from visift.run import Run, execute, reopen, select
+from visift.finished import Run, reopen
+from visift.run import execute, select
 
 
 def pools(folder: Path) -> dict[str, str]:

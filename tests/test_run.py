@@ -27,8 +27,9 @@ from helpers import (
 )
 from visift.config import RunConfig
 from visift.errors import InfeasibleBudget, InputError, StorageError, TooManyUnusable
+from visift.finished import Run, reopen
 from visift.pool.pool import Pool
-from visift.run import Run, execute, reopen, select
+from visift.run import execute, select
 
 RESULTS = (
     "selection.parquet",
@@ -40,7 +41,6 @@ RESULTS = (
     "export/llava/subset.json",
     "export/llava/control.json",
     "export/llava/random.json",
-    "export/llava/RUN.md",
 )
 SIZES = {"coco": 30, "gqa": 15, "vg": 5}
 
@@ -65,8 +65,10 @@ def take(pool: Path | str | Pool, output: Path, **more: Any) -> Run:
 def test_a_run_directory(pool: Path, tmp_path: Path) -> None:
     run = take(pool, tmp_path / "out")
     assert {p.name for p in run.folder.iterdir()} == {
-        *(name.partition("/")[0] for name in RESULTS), "manifest.json",
+        *(name.partition("/")[0] for name in RESULTS), "manifest.json", "report",
     }  # fmt: skip
+    assert "<h1" in (run.folder / "report/index.html").read_text(encoding="utf-8")
+    assert "train subset" in (run.folder / "export/llava/RUN.md").read_text(encoding="utf-8")
     assert (len(run.selection), len(run.control), len(run.random)) == (12, 12, 12)
     assert column(run.folder, "selection", "rank") == list(range(1, 13))
     assert len(column(run.folder, "scores", "uid")) == len(run.pool) == 60

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from visift.api import list_methods, measure
     from visift.budget import Budget
     from visift.models.ref import ModelRef
+    from visift.planning.planner import plan
     from visift.pool.pool import Pool
     from visift.run import select
     from visift.selection import Selection
 
-__all__ = ["Budget", "ModelRef", "Pool", "Selection", "list_methods", "measure", "select"]
+__all__ = ["Budget", "ModelRef", "Pool", "Selection", "list_methods", "measure", "plan", "select"]
 
 _WHERE = {
     "Budget": "visift.budget",
@@ -29,6 +30,7 @@ _WHERE = {
     "Selection": "visift.selection",
     "list_methods": "visift.api",
     "measure": "visift.api",
+    "plan": "visift.planning.planner",
     "select": "visift.run",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,9 @@ import yaml
 
 from visift.errors import InputError, did_you_mean
 from visift.models.ref import ModelRef
+from visift.pool.pool import Pool
+
+Paths = str | Path | Sequence[str | Path]
 
 #: What runs where no method is named; a scorer is never chosen silently.
 DEFAULT_METHOD = "balanced"
@@ -30,6 +33,18 @@ class PoolConfig:
     hash_images: bool = False
     keep: tuple[str, ...] = ()
     have: tuple[str, ...] = ()
+
+    def open(self) -> Pool:
+        """Open the pool; raises what `Pool.open` raises."""
+        return Pool.open(
+            self.files,
+            image_folder=self.image_folder,
+            task_field=self.task_field,
+            source_field=self.source_field,
+            hash_images=self.hash_images,
+            keep=self.keep,
+            have=self.have,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +154,51 @@ class RunConfig:
             signals=tuple(map(_absolute, self.signals)),
             engine=replace(self.engine, cache=None if cache is None else _absolute(cache)),
         )
+
+
+def configured(
+    pool: Pool | Paths,
+    *,
+    keep: Paths = (),
+    have: Paths = (),
+    image_folder: str | Path | None = None,
+    model: str | ModelRef | None = None,
+    budget: str | int | None = None,
+    signals: Paths = (),
+    cache: str | Path | None = None,
+    workers: int | str = "auto",
+    executor: str = "processes",
+    task_field: str | None = None,
+    source_field: str | None = None,
+    hash_images: bool = False,
+    **rest: Any,
+) -> RunConfig:
+    """Return a run as Python users say it, see `visift.select`; `rest` are fields of `RunConfig`.
+
+    Raises:
+        InputError: the pool is neither a `Pool` nor a path.
+    """
+    if isinstance(pool, Pool):
+        named = PoolConfig(**pool.opened)
+    elif not isinstance(pool, str | Path | Sequence):
+        raise InputError(f"a pool is a Pool or the path of one, not a {type(pool).__name__}.")
+    else:
+        folder = None if image_folder is None else str(image_folder)
+        fields = (task_field, source_field, hash_images)
+        named = PoolConfig(texts(pool), folder, *fields, texts(keep), texts(have))
+    return RunConfig(
+        pool=named,
+        model=ModelRef.parse(model) if isinstance(model, str) else model,
+        budget=None if budget is None else str(budget),
+        signals=texts(signals),
+        engine=EngineConfig(None if cache is None else str(cache), str(workers), executor),
+        **rest,
+    )
+
+
+def texts(paths: Paths) -> tuple[str, ...]:
+    """Return one path or several as texts."""
+    return tuple(map(str, [paths] if isinstance(paths, str | Path) else paths))
 
 
 def _absolute(path: str) -> str:

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
@@ -19,15 +20,16 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from visift.config import RunConfig
-from visift.engine.lab import Entry
+from visift.engine.ledger import Entry
 from visift.errors import InputError
 from visift.files import disk_errors, write_atomically
 from visift.models.ref import ModelRef
 from visift.report.card import dataset_card
+from visift.report.page import write_report
 from visift.selection import describe_rows
 
 if TYPE_CHECKING:
-    from visift.run import Run
+    from visift.finished import Run
 
 _PACKAGES = ("visift", "numpy", "pyarrow", "scikit-learn", "pillow")
 _MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "torchvision")
@@ -62,15 +64,20 @@ class RunFolder:
                 write_atomically(note, config.to_yaml().encode())
         return cls(path)
 
-    def write(self, run: Run) -> None:
+    def write(self, run: Run, say: Callable[[str, str], None] = lambda label, text: None) -> None:
         """Write everything a finished run holds, in place of what was there.
+
+        Args:
+            run: the run.
+            say: called with (label, text) for what a person should know of an export.
 
         Raises:
             StorageError: the disk is full.
         """
         with disk_errors(self.path):
             (self.path / "manifest.json").unlink(missing_ok=True)
-            shutil.rmtree(self.path / "export", ignore_errors=True)
+            for name in ("export", "report"):
+                shutil.rmtree(self.path / name, ignore_errors=True)
             write_atomically(self.path / "run.yaml", run.config.to_yaml().encode())
             run.selection.save(self.path)
             control = describe_rows(run.pool, run.control)
@@ -78,10 +85,12 @@ class RunFolder:
             pq.write_table(control.append_column("rank", [rank]), self.path / "control.parquet")
             pq.write_table(run.quarantine.table(run.pool), self.path / "quarantine.parquet")
             for trainer in run.config.export:
-                run.export(trainer, self.path / "export" / trainer)
+                target = self.path / "export" / trainer
+                run.export(trainer, target, note=lambda text: say("Note", text))
             (self.path / "README.md").write_text(
                 dataset_card(run, run.config.warning), encoding="utf-8"
             )
+            write_report(run, self.path / "report")
             manifest = _manifest(run)
             text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
             write_atomically(self.path / "manifest.json", f"{text}\n".encode())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from visift.budget import Budget
+from visift.engine.counting import left_to_measure, plan_text
 from visift.engine.lab import LocalLab
 from visift.methods.cutting import BYTES_PER_TOKEN
 from visift.methods.method import Method
@@ -53,6 +54,13 @@ def say_pool(say: Say, pool: Pool) -> None:
             equal = sum(status == EQUAL_TO[role] for status in pool.left_out.values())
             met = f" · {equal:,} of the pool are the same" if equal else ""
             say(label, f"{_names(pool, role)} · {there:,} records, {what}{met}")
+
+
+def say_plan(say: Say, lab: LocalLab) -> None:
+    """Say what is left to measure, before it is."""
+    text = plan_text(left_to_measure(lab))
+    if text:
+        say("Plan", text)
 
 
 def say_method(say: Say, pool: Pool, method: Method, named: bool, model: ModelRef | None) -> None:

@@ -51,6 +51,11 @@ def staffing(config: EngineConfig, model: ModelRef | None) -> tuple[Devices, Sta
     return devices, executor
 
 
+def default_cache() -> Path:
+    """Return the folder that holds one folder a pool."""
+    return Path(os.environ.get("VISIFT_CACHE") or Path.home() / ".cache" / "visift")
+
+
 def cache_folder(config: EngineConfig, pool: Pool) -> Path:
     """Return where measured values are kept: as configured, else one folder an image root.
 
@@ -59,10 +64,9 @@ def cache_folder(config: EngineConfig, pool: Pool) -> Path:
     """
     if config.cache is not None:
         return Path(config.cache)
-    base = os.environ.get("VISIFT_CACHE") or str(Path.home() / ".cache" / "visift")
     roots = "\x1e".join(str(Path(root.path).resolve()) for root in pool.roots)
     name = Path(pool.roots[0].path).resolve().stem
-    return Path(base) / f"{name}-{blake2b(roots.encode(), digest_size=6).hexdigest()}"
+    return default_cache() / f"{name}-{blake2b(roots.encode(), digest_size=6).hexdigest()}"
 
 
 def _free_memory() -> int | None:

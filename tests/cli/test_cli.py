@@ -91,7 +91,7 @@ def test_what_a_run_prints(
     code, out, err = visift(capsys, "select", "--pool", pool, "--method", "stratified",
                             "--budget", "20%", "--max-unusable", "2%")  # fmt: skip
     assert (code, err) == (0, "")
-    lines = [line.partition(" · 0.")[0] for line in out.splitlines()]
+    lines = [line.partition(" · in ")[0] for line in out.splitlines()]
     assert lines == [
         "Pool      pool.json · 60 records · 10 text-only · 3 sources (by image path)",
         "Images    50 references · 49 images · 1 reference not found",
@@ -107,6 +107,7 @@ def test_what_a_run_prints(
         "",
         "Wrote     out/export/llava/subset.json · control.json · random.json · RUN.md",
         "          out/selection.parquet · scores.parquet · control.parquet · manifest.json",
+        "          out/report/index.html",
         "Next      Train on subset and on control, see out/export/llava/RUN.md",
     ]
 
@@ -143,10 +144,13 @@ def test_json_is_one_object_with_the_same_facts(
     assert (code, err) == (0, "")
     said = json.loads(out)
     assert said.pop("seconds") >= 0
+    assert said.pop("peak_bytes") > 10_000_000
     assert said == {
         "method": "stratified",
         "budget": "20%",
         "records": 60,
+        "kept": 0,
+        "have": 0,
         "images": {"found": 50, "not_found": 0},
         "set_aside": 0,
         "set_aside_by_kind": {},
@@ -164,6 +168,7 @@ def test_json_is_one_object_with_the_same_facts(
         "warning": None,
         "output": str(tmp_path / "out"),
         "exports": [str(tmp_path / "out" / "export" / "llava")],
+        "report": str(tmp_path / "out" / "report" / "index.html"),
     }
 
 
@@ -199,7 +204,7 @@ def test_a_configuration_file_with_flags_that_win(
         (["selct"], 'There is no command "selct". Did you mean "select"?'),
         (["select", "--budgt", "3"], "No such option: --budgt"),
         (["select", "--seed", "x"], "--seed"),
-        (["select"], "No method was named."),
+        (["select"], "needs a budget"),
         (["select", "--method", "random", "--budget", "1"], "No pool was named."),
         (["select", "--method", "prizm"], 'There is no method "prizm". Did you mean "prism"?'),
         (["select", "--method", "random"], "needs a budget"),
@@ -245,26 +250,6 @@ def test_too_many_unusable_records(
         f"       Check --image-folder (looked in {pool.parent}), or go on without: "
         "--max-unusable 5%. Nothing was measured yet.\n"
     )
-
-
-def test_our_own_faults_are_code_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    (tmp_path / "visift_broken_method.py").write_text(
-        "from visift.methods.controls import Random\n"
-        "class Broken(Random):\n"
-        "    def choose(self, pool, inputs, budget):\n"
-        "        raise ZeroDivisionError\n"
-    )
-    pool = write_json(tmp_path / "pool.json", [talk()])
-    sys.path.insert(0, str(tmp_path))
-    try:
-        code, _, err = visift(capsys, "select", "--pool", pool, "--budget", "1", "--json",
-                              "--method", "visift_broken_method:Broken",
-                              "-o", tmp_path / "out")  # fmt: skip
-    finally:
-        sys.path.remove(str(tmp_path))
-    assert code == 2
-    assert "ZeroDivisionError" in err
-    assert err.splitlines()[-1].startswith("error  This is a fault of visift")
 
 
 def test_export_of_a_finished_run(

@@ -19,7 +19,8 @@ from engine.simple import MeanColour, NeverOpens, TextLength, noted, plain_pool,
 from visift.engine import lab as lab_module
 from visift.engine import measured as measured_module
 from visift.engine.executor import Executor, Inline
-from visift.engine.lab import TRIES, Entry, Examples, LocalLab
+from visift.engine.lab import TRIES, Examples, LocalLab
+from visift.engine.ledger import Entry
 from visift.engine.processes import Processes
 from visift.errors import ModelError, StorageError
 from visift.pool.pool import Pool

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from helpers import MIXED, REAL_IMAGES, needs_shared, put_images, talk, write_json
 from visift.errors import InputError
 from visift.export import llava
+from visift.export.exporter import ExportOptions
 from visift.export.llava import without_image_key
-from visift.export.readback import ReadbackError, check_llava
+from visift.export.readback import ReadbackError, check_llava_list
 from visift.export.trainers import write_export
 from visift.pool.pool import Pool
+from visift.pool.readers.llava import LlavaFile
 
 HUGE = b"7" * 5000
 TURNS = b'"conversations":[{"from":"human","value":"q"}]'
@@ -31,9 +33,14 @@ def pool_of(folder: Path, *records: bytes) -> Pool:
 
 def export(pool: Pool, folder: Path) -> list[bytes]:
     path = folder / "out.json"
-    llava.write(pool, np.arange(len(pool)), path)
-    check_llava(pool, np.arange(len(pool)), path)
-    return list(llava.read(path))
+    llava.write_list(pool, np.arange(len(pool)), path)
+    check_llava_list(pool, np.arange(len(pool)), path)
+    return raw_records(path)
+
+
+def raw_records(path: Path) -> list[bytes]:
+    file = LlavaFile.open(path, None, None)
+    return [file.raw(row) for row in range(len(file.offsets))]
 
 
 def test_records_keep_every_byte(tmp_path: Path) -> None:
@@ -135,7 +142,7 @@ def test_readback_catches_a_tampered_file(
     assert old in data
     path.write_bytes(data.replace(old, new, 1))
     with pytest.raises(Exception, match=said) as caught:
-        check_llava(pool, np.arange(2), path)
+        check_llava_list(pool, np.arange(2), path)
     assert getattr(caught.value, "exit_code", 0) in (1, 2)
 
 
@@ -143,15 +150,15 @@ def test_readback_counts(tmp_path: Path) -> None:
     pool = pool_of(tmp_path, b"{" + TURNS + b"}", b"{" + TURNS + b"}")
     export(pool, tmp_path)
     with pytest.raises(ReadbackError, match="2 records of 1") as caught:
-        check_llava(pool, np.arange(1), tmp_path / "out.json")
+        check_llava_list(pool, np.arange(1), tmp_path / "out.json")
     assert caught.value.exit_code == 2
 
 
 def test_an_empty_arm_is_an_empty_list(tmp_path: Path) -> None:
     pool = pool_of(tmp_path, b"{" + TURNS + b"}")
     none = np.empty(0, np.int64)
-    llava.write(pool, none, tmp_path / "none.json")
-    check_llava(pool, none, tmp_path / "none.json")
+    llava.write_list(pool, none, tmp_path / "none.json")
+    check_llava_list(pool, none, tmp_path / "none.json")
     assert json.loads((tmp_path / "none.json").read_text()) == []
 
 
@@ -176,21 +183,66 @@ def test_order_is_the_pools_or_the_rank(tmp_path: Path) -> None:
     pool = pool_of(tmp_path, *records)
     for ranked, wanted in ((False, [0, 2]), (True, [2, 0])):
         folder = write_export("llava", pool, arms_of(pool), tmp_path / "o", ranked=ranked)
-        assert list(llava.read(folder / "subset.json")) == [records[n] for n in wanted]
+        assert raw_records(folder / "subset.json") == [records[n] for n in wanted]
         said = (folder / "RUN.md").read_text("utf-8")
         assert ("any smaller budget is a prefix" in said) == ranked
 
 
 def test_run_md_says_how_to_train(tmp_path: Path) -> None:
-    several = b'{"image":["a.png","b.png"],' + TURNS + b"}"
+    several = b'{"image":["a.png","b.png"],' + TURNS.replace(b'"q"', b'"<image>"') + b"}"
     pool = pool_of(tmp_path, several, b'{"image":null,' + TURNS + b"}", several)
-    folder = write_export("llava", pool, arms_of(pool), tmp_path / "new/export", ranked=False)
+    told: list[str] = []
+    folder = tmp_path / "new" / "my export"
+    write_export("llava", pool, arms_of(pool), folder, ranked=False, note=told.append)
     said = (folder / "RUN.md").read_text("utf-8")
-    for arm in ("subset", "control", "random"):
-        assert f"--data_path {arm}.json --image_folder IMAGES" in said
-    assert "2 records an arm" in said
-    assert "2 records show several images: LLaVA-NeXT reads them, LLaVA-1.5 does not." in said
-    assert "1 empty `image` keys of text-only records were taken out" in said
+    assert f"--data_path '{folder}'/\"$1\".json \\\n    --image_folder {tmp_path} \\\n" in said
+    assert "train subset\ntrain control\ntrain random\n```" in said
+    assert "Every arm has 2 records: as many epochs are as many steps" in said
+    assert "| `control` | 2 | 1 | 2 | random records with the selection's share" in said
+    assert "Several images in 2 records: LLaVA-NeXT reads them, LLaVA-1.5 does not." in said
+    assert "Not as many `<image>` tags as images in 2 records;" in said
+    assert "Text-only, without the key `image` as LLaVA wants it: 1 record." in said
+    assert told == []
+
+
+def test_records_with_other_tags_than_images_are_kept_unless_asked_otherwise(
+    tmp_path: Path,
+) -> None:
+    twice = b'{"image":"a.png",' + TURNS.replace(b'"q"', b'"<image> <image>"') + b"}"
+    sound = b'{"image":"b.png",' + TURNS.replace(b'"q"', b'"<image>"') + b"}"
+    literal = b"{" + TURNS.replace(b'"q"', b'"what is <image>?"') + b"}"
+    pool = pool_of(tmp_path, twice, sound, literal)
+    arms = {"subset": np.arange(3)}
+    kept = write_export("llava", pool, arms, tmp_path / "kept", ranked=False)
+    assert raw_records(kept / "subset.json") == [twice, sound, literal]
+    with pytest.raises(InputError, match='would fail on 1 record: 1 × 2 "<image>" tags for 1'):
+        write_export(
+            "llava", pool, arms, kept, ranked=False, options=ExportOptions(on_mismatch="error")
+        )
+    told: list[str] = []
+    left = write_export(
+        "llava",
+        pool,
+        arms,
+        tmp_path / "left",
+        ranked=False,
+        options=ExportOptions(on_mismatch="drop"),
+        note=told.append,
+    )
+    assert raw_records(left / "subset.json") == [sound, literal]
+    assert told == ['Left out: 1 record: 1 × 2 "<image>" tags for 1 image (first: pool.json#0).']
+
+
+@pytest.mark.parametrize(
+    "options", [ExportOptions(on_mismatch="fix"), ExportOptions(escape_literal_tags=True)]
+)
+def test_no_text_is_changed(tmp_path: Path, options: ExportOptions) -> None:
+    pool = pool_of(tmp_path, b"{" + TURNS + b"}")
+    with pytest.raises(InputError, match="ecords for llava are written byte for byte"):
+        write_export(
+            "llava", pool, {"subset": np.arange(1)}, tmp_path / "x", ranked=False, options=options
+        )
+    assert not (tmp_path / "x").exists()
 
 
 def test_an_unknown_trainer(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import open_records, put_images, sources_only, talk, write_json
@@ -69,10 +69,9 @@ def test_text_only_rows_repeat_text_only_rows(tmp_path: Path) -> None:
     assert repeats(pool).keys() in ({0}, {2})
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=12))
-def test_one_of_each_stays(
-    tmp_path_factory: pytest.TempPathFactory, said: list[str]
-) -> None:
+def test_one_of_each_stays(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> None:
     pool = open_records(tmp_path_factory.mktemp("p"), [talk(word) for word in said])
     found = repeats(pool)
     left = [word for row, word in enumerate(said) if row not in found]

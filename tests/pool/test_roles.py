@@ -62,4 +62,5 @@ def test_no_joined_pool_is_called_like_a_role(tmp_path: Path) -> None:
 def test_a_pool_without_other_roles_leaves_nothing_out(tmp_path: Path) -> None:
     write_json(tmp_path / "pool.json", [talk("a"), talk("a")])
     pool = Pool.open(tmp_path / "pool.json")
-    assert pool.left_out == {} and len(pool.rows()) == 2
+    assert pool.left_out == {}
+    assert len(pool.rows()) == 2

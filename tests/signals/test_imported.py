@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.simple import MeanColour, write_pool
-from visift.engine.lab import Entry, Examples, LocalLab
+from visift.engine.lab import Examples, LocalLab
+from visift.engine.ledger import Entry
 from visift.engine.measured import ByRow
 from visift.errors import InputError
 from visift.pool.pool import Pool

@@ -6,22 +6,33 @@ user's input, 2 our fault, 130 Ctrl-C, 143 SIGTERM.
 
 from __future__ import annotations
 
-import importlib
 import io
 import signal
 import sys
 import traceback
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from visift.cli.everywhere import FLAGS, Everywhere
+from visift.cli.terminal import printable_lines
 from visift.errors import InputError, VisiftError, did_you_mean
+
+if TYPE_CHECKING:
+    from visift.cli.logfile import LogFile
 
 #: Command -> one line of help; the module `visift.cli.<command>` has its function `command`.
 COMMANDS = {
+    "inspect": "look at a pool: counts, missing images, duplicates, lengths",
+    "plan": "say what a selection would cost before it is measured",
     "select": "choose the subset of a pool worth training on",
     "export": "write a finished run for a trainer",
+    "report": "write the report of a finished run again",
+    "apply": "rebuild a selection elsewhere, or from a published list",
+    "compare": "hold selections against each other",
     "methods": "list the selection methods, or the parameters of one",
     "demo": "make a small pool with planted structure and select from it",
+    "cache": "show the size of measured values, or clear them",
+    "completion": "print what completes commands and options in your shell",
 }
 
 
@@ -42,6 +53,25 @@ def run(arguments: list[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
+        asked, others = Everywhere.taken_from(arguments)
+        if asked.log_file is None:
+            return _carry_out(others, asked, None)
+        from visift.cli.logfile import logged
+
+        with logged(asked.log_file, arguments) as log:
+            code = _carry_out(others, asked, log)
+            log.note("end", f"exit code {code}")
+            return code
+    except VisiftError as error:
+        return _explain(error)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _carry_out(arguments: list[str], asked: Everywhere, log: LogFile | None) -> int:
+    """Carry out a command; return the exit code, having said why it is not 0."""
+    try:
         return _dispatch(arguments)
     except Terminated as stop:
         _complain(str(stop) or "Stopped.")
@@ -50,16 +80,25 @@ def run(arguments: list[str]) -> int:
         _complain(f"\n{stop}" if str(stop) else "\nStopped.")
         return 130
     except VisiftError as error:
-        text = str(error) if error.where else str(error)[:1].upper() + str(error)[1:]
-        _complain(f"error  {text}".replace("\n", "\n       "))
-        return error.exit_code
+        if asked.debug:
+            traceback.print_exc()
+        return _explain(error)
     except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except Exception:
-        traceback.print_exc()
-        _complain("error  This is a fault of visift, not of your input: please report these lines.")
+        raise
+    except Exception as fault:
+        from visift.cli.faults import confession
+
+        if asked.debug:
+            traceback.print_exc()
+        _complain(confession(fault, arguments, log, asked.log_file or ""))
         return 2
+
+
+def _explain(error: VisiftError) -> int:
+    """Say what went wrong, where, and what to do; return the exit code."""
+    text = str(error) if error.where else str(error)[:1].upper() + str(error)[1:]
+    _complain(f"error  {printable_lines(text)}".replace("\n", "\n       "))
+    return error.exit_code
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -79,7 +118,7 @@ def _dispatch(arguments: list[str]) -> int:
         )
     from visift.cli.single import run_command
 
-    return run_command(first, importlib.import_module(f"visift.cli.{first}").command, arguments[1:])
+    return run_command(first, arguments[1:])
 
 
 def _help() -> str:
@@ -92,6 +131,13 @@ def _help() -> str:
             "Choose the image-text conversations worth training on.",
             "",
             *lines,
+            "",
+            "Every command also takes:",
+            "",
+            *(
+                f"  {f'{flag} {value}'.strip():<{width + 5}}  {text}"
+                for flag, (value, text) in FLAGS.items()
+            ),
             "",
             "visift COMMAND --help lists its options; visift --version says which this is.",
         ]

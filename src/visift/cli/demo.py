@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from visift.cli.output import MeasureProgress, Printer, counting_what_is_kept, print_run
+from visift.cli.output import Printer, print_run
+from visift.cli.progress import MeasureProgress, counting_what_is_kept
 from visift.config import EngineConfig, PoolConfig, RunConfig
 from visift.errors import InputError
 from visift.files import disk_errors

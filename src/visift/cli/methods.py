@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -17,9 +18,14 @@ def command(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Show this method's parameters.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List the selection methods, or the parameters of one."""
     printer = Printer(quiet=False)
+    if as_json:
+        said = [_facts(method) for method in (METHODS if name is None else [name])]
+        print(json.dumps({"methods": said}, ensure_ascii=False, indent=2))
+        return
     if name is None:
         printer.table(_methods())
         print("\nnested: a smaller budget keeps a part of what a larger one keeps.")
@@ -34,6 +40,35 @@ def command(
         printer.table(_presets(kind))
 
 
+def _facts(name: str) -> dict[str, Any]:
+    """Return what is described by `docs/schemas/methods.schema.json`."""
+    kind = method_class(name)
+    return {
+        "name": name,
+        "summary": kind.summary,
+        "paper": kind.paper or None,
+        "nested": kind.nested,
+        "needs_budget": kind.needs_budget,
+        "group_by": kind.group_by,
+        "parameters": [
+            {
+                "name": field.name,
+                "default": field.default,
+                "origin": field.metadata["origin"],
+                "doc": field.metadata["doc"],
+            }
+            for field in _documented(kind)
+        ],
+        "presets": {preset: dict(values) for preset, values in kind.presets.items()},
+    }
+
+
+def _documented(kind: type[Method]) -> list[dataclasses.Field[Any]]:
+    """Return the parameters that `--set` takes."""
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    return [field for field in fields if "origin" in field.metadata]
+
+
 def _methods() -> Table:
     table = plain_table("method", "paper", "nested", "groups by", "what it keeps")
     for name in METHODS:
@@ -45,11 +80,10 @@ def _methods() -> Table:
 
 def _parameters(kind: type[Method]) -> Table:
     table = plain_table("--set", "default", "from", "what it does")
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if "origin" in field.metadata:
-            default = "none" if field.default is None else str(field.default)
-            doc = Text(field.metadata["doc"])
-            table.add_row(field.name, Text(default), field.metadata["origin"], doc)
+    for field in _documented(kind):
+        default = "none" if field.default is None else str(field.default)
+        doc = Text(field.metadata["doc"])
+        table.add_row(field.name, Text(default), field.metadata["origin"], doc)
     if not table.row_count:
         table.add_row("none")
     return table

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from visift.run import Run
-    from visift.signals.signal import Signal
+from visift.cli.terminal import LABEL_WIDTH, duration, n_bytes, printable
 
-_LABEL_WIDTH = 10
+if TYPE_CHECKING:
+    from visift.finished import Run
+
 _SHOWN_SOURCES = 12
+_SHOWN_FILES = 7
+_TABLES = ("selection.parquet", "scores.parquet", "control.parquet", "manifest.json")
 _LONGEST_NAME = 40
 _NO_TERMINAL = 1_000
-_SECONDS_BETWEEN_LINES = 30.0
 
 
 class Printer:
-    """Prints the lines of a run as they come; silent under `--json`."""
+    """Prints the lines of a run as they come; silent under `--json`.
+
+    What it prints may hold text of records: nothing in it commands the terminal.
+    """
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
@@ -42,19 +37,25 @@ class Printer:
     def say(self, label: str, text: str) -> None:
         """Print one line; what a person must know is said on stderr where stdout is data."""
         if self.quiet and label == "Note":
-            print(f"note  {text}", file=sys.stderr)
+            print(f"note  {printable(text)}", file=sys.stderr)
         if not self.quiet:
-            print(f"{label:<{_LABEL_WIDTH}}{text}".rstrip(), flush=True)
+            print(f"{label:<{LABEL_WIDTH}}{printable(text)}".rstrip(), flush=True)
+
+    def warn(self, text: str) -> None:
+        """Print a warning, whoever reads stdout."""
+        print(f"warning  {printable(text)}", file=sys.stderr)
 
     def table(self, table: Table) -> None:
         """Print a table: as wide as the terminal, or as wide as it is where there is none."""
         if self.quiet:
             return
-        there = Console(highlight=False)
-        console = there if there.is_terminal else Console(highlight=False, width=_NO_TERMINAL)
-        with console.capture() as shown:
-            console.print(table)
-        print("\n".join(line.rstrip() for line in shown.get().splitlines()), flush=True)
+        there = Console()
+        width = there.width if there.is_terminal else _NO_TERMINAL
+        drawn = io.StringIO()
+        # Without colours, so that whatever commands a terminal in it is from a record.
+        Console(file=drawn, width=width, highlight=False, color_system=None).print(table)
+        lines = drawn.getvalue().splitlines()
+        print("\n".join(printable(line.rstrip()) for line in lines), flush=True)
 
 
 def plain_table(*columns: str) -> Table:
@@ -65,103 +66,57 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
-class _Rate(ProgressColumn):
-    """Items a second."""
-
-    def render(self, task: Task) -> Text:
-        """See rich."""
-        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
-
-
-class MeasureProgress:
-    """A progress bar with rate and time left; without a terminal, a line now and then."""
-
-    def __init__(self, printer: Printer) -> None:
-        self.printer = printer
-        self.bar: Progress | None = None
-        self.unit: str | None = None
-        self.done = self.total = self.before = 0
-        self.started = self.said = 0.0
-
-    def begin(self, signal: Signal, total: int, done: int) -> None:
-        """See `engine.lab.Progress`."""
-        self.unit, self.total, self.done, self.before = signal.unit, total, done, done
-        self.started = self.said = time.monotonic()
-        stored = f", {done:,} of them measured before" if done else ""
-        self.printer.say("Measure", f"{total:,} {signal.unit}s{stored}")
-        console = Console(stderr=True)
-        if console.is_terminal:
-            self.bar = Progress(
-                TextColumn(f"{'':<{_LABEL_WIDTH}}"),
-                BarColumn(),
-                TaskProgressColumn(),
-                MofNCompleteColumn(),
-                _Rate(),
-                TimeRemainingColumn(),
-                console=console,
-                transient=True,
-            )
-            self.bar.add_task("", total=total, completed=done)
-            self.bar.start()
-
-    def advance(self, items: int) -> None:
-        """See `engine.lab.Progress`."""
-        self.done += items
-        if self.bar is not None:
-            self.bar.advance(self.bar.task_ids[0], items)
-        elif time.monotonic() - self.said > _SECONDS_BETWEEN_LINES:
-            self.said = time.monotonic()
-            rate = (self.done - self.before) / (self.said - self.started)
-            left = (self.total - self.done) / rate / 60
-            said = f"{self.done:,}/{self.total:,} {self.unit}s · {rate:.0f}/s · {left:.0f} min left"
-            print(f"{'':<{_LABEL_WIDTH}}{said}", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """See `engine.lab.Progress`."""
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-
-
-@contextmanager
-def counting_what_is_kept(progress: MeasureProgress) -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM say how much is measured and kept."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        kept = "What is measured is kept"
-        if progress.unit is not None:
-            kept = f"{progress.done:,} {progress.unit}s are measured and kept"
-        raise type(stop)(f"Stopped. {kept}; the same command continues here.") from None
-
-
 def summary(run: Run) -> dict[str, Any]:
-    """Return the facts of a run as plain data, the same that the lines say."""
-    facts = run.selection.facts
-    mix = run.mix()
+    """Return the facts of a run as plain data, the same that the lines say.
+
+    Described by `docs/schemas/select.schema.json`.
+    """
+    pool, facts = run.pool, run.selection.facts
+    offered = np.flatnonzero(~pool.has_role("have"))
+    shown = pool.images.flat[pool.images.positions(offered)]
+    report = run.folder / "report" / "index.html"
     return {
         "method": run.config.method,
         "budget": run.config.budget,
-        "records": len(run.pool),
-        "images": {"found": len(run.pool.images), "not_found": len(run.pool.images.reasons)},
+        "records": len(offered),
+        "kept": int(pool.has_role("kept")[run.rows].sum()),
+        "have": len(pool) - len(offered),
+        "images": {
+            "found": len(np.unique(shown[shown >= 0])),
+            "not_found": int((shown < 0).sum()),
+        },
         "set_aside": len(run.quarantine.reasons),
         "set_aside_by_kind": dict(run.quarantine.kinds()),
         "usable": facts["usable"],
         "selected": len(run.selection),
-        "selected_images": len(run.pool.images.of_rows(run.rows)),
+        "selected_images": len(pool.images.of_rows(run.rows)),
         "text_only": {
-            "pool": int(run.pool.text_only.sum()),
-            "selected": int(run.pool.text_only[run.rows].sum()),
+            "pool": int(pool.text_only[offered].sum()),
+            "selected": int(pool.text_only[run.rows].sum()),
         },
         "sources": {
-            source: {"pool": count, "selected": chosen} for source, (count, chosen) in mix.items()
+            source: {"pool": count, "selected": chosen}
+            for source, (count, chosen) in run.mix().items()
         },
         "notices": facts.get("notices", []),
         "warning": run.config.warning,
         "output": str(run.folder),
         "exports": [str(run.folder / "export" / trainer) for trainer in run.config.export],
+        "report": str(report) if report.exists() else None,
         "seconds": round(run.seconds, 1),
+        "peak_bytes": peak_memory(),
     }
+
+
+def peak_memory() -> int | None:
+    """Return the most memory this process or one of its workers ever had, in bytes, if known."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return max(resource.getrusage(which).ru_maxrss for which in who) * unit
 
 
 def source_table(said: dict[str, Any]) -> Table:
@@ -186,27 +141,57 @@ def source_table(said: dict[str, Any]) -> Table:
 
 
 def print_run(printer: Printer, run: Run) -> None:
-    """Print how a run ended."""
+    """Print how a run ended: what was chosen, what was written, what to do next."""
     said = summary(run)
     share = said["selected"] / max(said["usable"], 1)
     text = said["text_only"]["selected"]
+    memory = f", {n_bytes(said['peak_bytes'])}" if said["peak_bytes"] else ""
     printer.say(
         "Selected",
         f"{said['selected']:,} of {said['usable']:,} usable records ({share:.1%})"
-        f" · {said['selected_images']:,} images · {text:,} text-only · {said['seconds']:.1f} s",
+        f" · {said['selected_images']:,} images · {text:,} text-only"
+        f" · in {duration(said['seconds'])}{memory}",
     )
     printer.say("", "")
     printer.table(source_table(said))
     printer.say("", "")
     for notice in said["notices"]:
-        print(f"warning  {notice}", file=sys.stderr)
+        printer.warn(notice)
     if said["warning"]:
         printer.say("Note", said["warning"])
-    arms = "subset.json · control.json · random.json · RUN.md"
-    exports = [f"export/{trainer}/{arms}" for trainer in run.config.export]
-    tables = "selection.parquet · scores.parquet · control.parquet · manifest.json"
-    for label, what in zip(("Wrote", *([""] * len(exports))), [*exports, tables], strict=True):
-        printer.say(label, str(run.folder / what))
-    if exports:
-        how = run.folder / "export" / run.config.export[0] / "RUN.md"
-        printer.say("Next", f"Train on subset and on control, see {how}")
+    label = "Wrote"
+    for written in _written(run):
+        printer.say(label, written)
+        label = ""
+    printer.say("Next", _next(run))
+
+
+def _written(run: Run) -> Iterator[str]:
+    """Yield a line for every folder a run wrote to, with the files that are really there."""
+    for trainer in run.config.export:
+        export = run.folder / "export" / trainer
+        there = sorted(export.iterdir(), key=_by_arm) if export.is_dir() else []
+        names = [f"{path.name}/" if path.is_dir() else path.name for path in there]
+        more = [f"{len(names) - _SHOWN_FILES} more"] if len(names) > _SHOWN_FILES else []
+        if names:
+            yield f"{export}/{' · '.join([*names[:_SHOWN_FILES], *more])}"
+    tables = [name for name in _TABLES if (run.folder / name).exists()]
+    if tables:
+        yield f"{run.folder}/{' · '.join(tables)}"
+    if (run.folder / "report" / "index.html").exists():
+        yield str(run.folder / "report" / "index.html")
+
+
+def _by_arm(path: Path) -> tuple[int, str]:
+    """Order files as a reader wants them: the three arms, what trains on them, the rest."""
+    order = ("subset", "control", "random", "RUN")
+    stem = path.name.partition(".")[0]
+    return (order.index(stem) if stem in order else len(order), path.name)
+
+
+def _next(run: Run) -> str:
+    if run.config.method == "balanced":
+        return "To try to beat this: visift plan --all --model <pre-tuning checkpoint>"
+    how = [run.folder / "export" / trainer / "RUN.md" for trainer in run.config.export]
+    there = [str(path) for path in how if path.exists()]
+    return f"Train on subset and on control{', see ' if there else ''}{', '.join(there[:1])}"

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from visift.cli.output import MeasureProgress, Printer, counting_what_is_kept, print_run, summary
+from visift.cli.output import Printer, print_run, summary
+from visift.cli.progress import MeasureProgress, counting_what_is_kept
 from visift.config import EngineConfig, PoolConfig, RunConfig
 from visift.errors import InputError
 from visift.models.ref import ModelRef
@@ -78,7 +79,8 @@ def command(
         typer.Option("--set", metavar="NAME=VALUE", help="Parameter of the method; repeatable."),
     ] = [],  # noqa: B006
     export: Annotated[
-        list[str], typer.Option(metavar="TRAINER", help="Trainer to write for; repeatable. [llava]")
+        list[str],
+        typer.Option(metavar="TRAINER", help="llava, llama-factory or trl; repeatable. [llava]"),
     ] = [],  # noqa: B006
     max_unusable: Annotated[
         Text, typer.Option(metavar="SHARE", help="Share of records that may be set aside. [1%]")
@@ -117,7 +119,7 @@ def command(
             have=tuple(have) or None,
         ),
         method=method or base.method,
-        settings={**base.settings, **_settings(settings)},
+        settings={**base.settings, **read_settings(settings)},
         model=ModelRef.parse(model) if model else base.model,
         budget=budget or base.budget,
         seed=base.seed if seed is None else seed,
@@ -142,7 +144,8 @@ def _replaced(part: Any, **values: Any) -> Any:
     return dataclasses.replace(part, **{k: v for k, v in values.items() if v is not None})
 
 
-def _settings(pairs: list[str]) -> dict[str, str]:
+def read_settings(pairs: list[str]) -> dict[str, str]:
+    """Return the parameters that `--set` names; raises `InputError` for one without a value."""
     settings = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

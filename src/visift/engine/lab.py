@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from visift.engine.executor import Event, Executor, Inline, ShardDone, ShardFailed, Work
 from visift.engine.items import Items
-from visift.engine.ledger import Entry as Entry
+from visift.engine.ledger import Entry
 from visift.engine.measured import ByRow, Measured, Rows, StoredItems
 from visift.engine.progress import Progress, Silent
 from visift.engine.store import Keys, Store, first_places, item_keys

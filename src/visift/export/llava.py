@@ -1,4 +1,4 @@
-"""LLaVA and LLaVA-NeXT: one JSON list, images named relative to `--image_folder`.
+"""LLaVA and LLaVA-NeXT: one JSON list an arm, images named relative to `--image_folder`.
 
 A record is written as the very bytes its pool file holds. Only what the trainer would crash on is
 touched: a text-only record must not have the key `image` at all.
@@ -7,39 +7,104 @@ touched: a text-only record must not have the key `image` at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import shlex
+from collections.abc import Iterator
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from visift.export.exporter import Export, Rows
+from visift.export.fitting import counted
 from visift.files import disk_errors
 from visift.pool.pool import Pool
+from visift.pool.record import IMAGE_TAG, Record
 
 _BLANK = " \t\r\n"
 
 
-def write(pool: Pool, rows: NDArray[np.int64], path: Path) -> int:
-    """Write rows of a pool as a LLaVA JSON list.
+def write(export: Export) -> None:
+    """Write `<arm>.json` for every arm; raises `StorageError` if that cannot be."""
+    for arm, rows in export.arms.items():
+        write_list(export.pool, rows, export.folder / f"{arm}.json")
 
-    Returns:
-        How many records had to be changed (an empty `image` key was removed).
+
+def write_list(pool: Pool, rows: Rows, path: Path) -> None:
+    """Write rows of a pool as a LLaVA JSON list.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    changed = 0
     with disk_errors(path), path.open("wb") as file:
         file.write(b"[")
         for number, row in enumerate(rows):
             raw = pool.raw(int(row))
-            kept = without_image_key(raw) if pool.text_only[row] else raw
-            changed += kept is not raw
             file.write(b",\n" if number else b"\n")
-            file.write(kept)
+            file.write(without_image_key(raw) if pool.text_only[row] else raw)
         file.write(b"\n]\n")
-    return changed
+
+
+def fault(record: Record) -> str | None:
+    """Return why LLaVA would show a record without its image, or an image twice.
+
+    It counts nothing: a second tag takes a second place for one image. In text-only records a tag
+    is plain text.
+    """
+    tags = sum(turn.text.count(IMAGE_TAG) for turn in record.turns)
+    if not record.images or tags == len(record.images):
+        return None
+    return f'{counted(tags, f""""{IMAGE_TAG}" tag""")} for {counted(len(record.images), "image")}'
+
+
+def instructions(export: Export) -> list[str]:
+    """Return the command of LLaVA-1.5's visual instruction tuning, once an arm."""
+    folder = export.folder.absolute()
+    images = export.media.folder or (export.media.sources or (folder,))[0]
+    lines = [
+        "In the LLaVA repository, with your model and the projector of its pre-training:",
+        "",
+        "```bash",
+        "train() {",
+        "  deepspeed llava/train/train_mem.py --deepspeed ./scripts/zero3.json \\",
+        "    --model_name_or_path lmsys/vicuna-7b-v1.5 --version v1 \\",
+        f'    --data_path {shlex.quote(str(folder))}/"$1".json \\',
+        f"    --image_folder {shlex.quote(str(images))} \\",
+        "    --vision_tower openai/clip-vit-large-patch14-336 \\",
+        "    --pretrain_mm_mlp_adapter ./checkpoints/llava-v1.5-7b-pretrain/mm_projector.bin \\",
+        "    --mm_projector_type mlp2x_gelu --mm_vision_select_layer -2 \\",
+        "    --mm_use_im_start_end False --mm_use_im_patch_token False \\",
+        "    --image_aspect_ratio pad --group_by_modality_length True --bf16 True --tf32 True \\",
+        '    --output_dir ./checkpoints/visift-"$1" --num_train_epochs 1 \\',
+        "    --per_device_train_batch_size 16 --gradient_accumulation_steps 1 \\",
+        "    --learning_rate 2e-5 --weight_decay 0. --warmup_ratio 0.03 \\",
+        "    --lr_scheduler_type cosine --model_max_length 2048 --gradient_checkpointing True \\",
+        '    --dataloader_num_workers 4 --lazy_preprocess True --save_strategy "no" \\',
+        "    --report_to none",
+        "}",
+        *(f"train {arm}" for arm in export.arms),
+        "```",
+        "",
+        "LLaVA-NeXT takes the same `--data_path` and `--image_folder`.",
+    ]
+    return lines + [f"\n{note}" for note in _notes(export)]
+
+
+def _notes(export: Export) -> Iterator[str]:
+    pool, rows = export.pool, export.all_rows()
+    counts = np.diff(pool.images.offsets)[rows]
+    several, empty = int((counts > 1).sum()), int(pool.text_only[rows].sum())
+    if several:
+        count = counted(several, "record")
+        yield f"Several images in {count}: LLaVA-NeXT reads them, LLaVA-1.5 does not."
+    uneven = int(((counts > 0) & (pool.index["tags"].to_numpy()[rows] != counts)).sum())
+    if uneven:
+        yield (
+            f"Not as many `{IMAGE_TAG}` tags as images in {counted(uneven, 'record')}; the trainer "
+            "does not look. To leave them out: `--on-mismatch drop`."
+        )
+    if empty:
+        count = counted(empty, "record")
+        yield f"Text-only, without the key `image` as LLaVA wants it: {count}."
 
 
 def without_image_key(raw: bytes) -> bytes:
@@ -87,11 +152,3 @@ def _skip(text: str, at: int) -> int:
     while text[at] in _BLANK:
         at += 1
     return at
-
-
-def read(path: Path) -> Iterable[bytes]:
-    """Yield the raw records of a file that `write` made."""
-    from visift.pool.readers.llava import LlavaFile
-
-    file = LlavaFile.open(path, None, None)
-    return (file.raw(row) for row in range(len(file.offsets)))

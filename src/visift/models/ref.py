@@ -6,6 +6,7 @@ Nothing here imports torch until a dtype must be chosen for this machine.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ _BUILTIN = "builtin:"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _FILES = (".json", ".jinja", ".model", ".txt", ".py", ".safetensors", ".bin")
+_WEIGHTS = (".safetensors", ".bin")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _READ_BYTES = 1 << 22
 
@@ -74,9 +76,37 @@ class ModelRef:
         path = Path(self.name)
         if path.is_dir():
             return path
-        if path.is_absolute() or self.name.startswith((".", "~")) or self.name.count("/") > 1:
+        if not _may_be_hub_id(self.name):
             raise ModelError("no such folder.", where=self.name, fix="Check --model.")
-        return _download(self.name, self.revision)
+        return _download(self.name, self.revision, [f"*{suffix}" for suffix in _FILES])
+
+    def config_folder(self) -> Path:
+        """Return a folder that holds at least the model's configuration; no weights are fetched.
+
+        Raises:
+            ModelError: see `folder`.
+        """
+        here = self.here()
+        if here is not None or not _may_be_hub_id(self.name):
+            return self.folder()
+        return _download(self.name, self.revision, ("config.json",))
+
+    def here(self) -> Path | None:
+        """Return the folder with the model's weights if it is on this machine; asks no hub."""
+        if self.is_toy or Path(self.name).is_dir():
+            return self.folder()
+        if not _may_be_hub_id(self.name) or find_spec("huggingface_hub") is None:
+            return None
+        from huggingface_hub import snapshot_download
+
+        try:
+            found = Path(
+                snapshot_download(self.name, revision=self.revision, local_files_only=True)
+            )
+        except Exception:  # of its own kinds for a name it cannot take and for what is not there
+            return None
+        weights = (path for path in found.iterdir() if path.suffix in _WEIGHTS)
+        return found if any(weights) else None
 
     def resolved_revision(self) -> str | None:
         """Return the commit that a hub id and its revision stand for; None for a folder."""
@@ -100,15 +130,15 @@ class ModelRef:
         return default_dtype(self.device) if self.dtype == "auto" else self.dtype
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _may_be_hub_id(name: str) -> bool:
+    return not (Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1)
+
+
+def _download(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
     with needs_models():
         from huggingface_hub import snapshot_download
     try:
-        return Path(
-            snapshot_download(
-                name, revision=revision, allow_patterns=[f"*{suffix}" for suffix in _FILES]
-            )
-        )
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
     except Exception as error:
         pin = f" at {revision}" if revision else ""
         raise ModelError(

@@ -197,7 +197,15 @@ class Pool:
 
     def tie_keys(self, seed: int, purpose: bytes = b"") -> NDArray[np.uint64]:
         """Return (N,) uint64, the keyed random order of rows for one seed and purpose."""
-        return tie_keys(self._hashes, seed, purpose, self._copies)
+        known = self._tie_keys
+        if (seed, purpose) not in known:
+            known[seed, purpose] = tie_keys(self._hashes, seed, purpose, self._copies)
+            known[seed, purpose].flags.writeable = False
+        return known[seed, purpose]
+
+    @cached_property
+    def _tie_keys(self) -> dict[tuple[int, bytes], NDArray[np.uint64]]:
+        return {}
 
     @cached_property
     def _copies(self) -> NDArray[np.int64]:

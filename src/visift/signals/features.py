@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visift.models.devices import needs_models
+from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
 from visift.signals.batching import measure_in_batches
+from visift.signals.cost import Cost, value_bytes
 from visift.signals.signal import Column, ImageItem, Measure, Unit, Values
 
 if TYPE_CHECKING:
@@ -47,6 +49,19 @@ class VisualFeatures:
     layer: int = 2
     pool: Pooling = "mean"
     batch_size: int = 16
+
+    def cost(self) -> Cost:
+        """Return what one image costs: vision tower, projector and the first `layer` blocks."""
+        facts = read_facts(self.model)
+        whole = facts.blocks == self.layer
+        return Cost(
+            forwards_partial=int(not whole),
+            forwards_full=int(whole),
+            blocks=self.layer,
+            tokens=None if self.model is None else facts.image_tokens,
+            bytes_stored=value_bytes(self.columns, facts.width),
+            flops=facts.forward_flops(self.layer),
+        )
 
     def open(self, device: str) -> Measure:
         """Load the model and return what measures a list of images; see `signal.Signal`."""

@@ -98,6 +98,11 @@ class Imported:
 
     files: tuple[SignalFile, ...] = ()
 
+    def giving(self, wanted: Sequence[Column]) -> SignalFile | None:
+        """Return the file that gives a signal's columns, if one has all of them."""
+        names = {column.name for column in wanted}
+        return next((file for file in self.files if names <= set(file.columns)), None)
+
     def answer(self, pool: Pool, wanted: Sequence[Column], unit: Unit) -> Answer | None:
         """Return the values of a signal's columns, or None if no file has all of them.
 
@@ -110,8 +115,7 @@ class Imported:
             InputError: a key that is not in the pool or is there twice, or values that are not
                 numbers, or lists where the signal has single ones (or the reverse).
         """
-        names = [column.name for column in wanted]
-        file = next((f for f in self.files if set(names) <= set(f.columns)), None)
+        file = self.giving(wanted)
         if file is None:
             return None
         with _readable(file.path):

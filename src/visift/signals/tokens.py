@@ -14,6 +14,7 @@ import numpy as np
 from visift.models.devices import needs_models
 from visift.models.ref import ModelRef
 from visift.pool.record import IMAGE_TAG, Role
+from visift.signals.cost import Cost, value_bytes
 from visift.signals.signal import Column, Measure, RecordItem, Unit, Values
 
 
@@ -30,6 +31,10 @@ class TextTokens:
     columns: ClassVar[tuple[Column, ...]] = (Column("text_tokens", "int32"),)
 
     model: ModelRef | None
+
+    def cost(self) -> Cost:
+        """Return what one record costs: no pass through a model."""
+        return Cost(bytes_stored=value_bytes(self.columns, None))
 
     def open(self, device: str) -> Measure:
         """Load the tokeniser and return what measures a list of records; see `signal.Signal`."""
@@ -49,6 +54,10 @@ class AnswerTokens:
     columns: ClassVar[tuple[Column, ...]] = (Column("answer_tokens", "int32"),)
 
     model: ModelRef | None
+
+    def cost(self) -> Cost:
+        """Return what one record costs: no pass through a model."""
+        return Cost(bytes_stored=value_bytes(self.columns, None))
 
     def open(self, device: str) -> Measure:
         """Load the tokeniser and return what measures a list of records; see `signal.Signal`."""

@@ -88,7 +88,7 @@ class LlavaFile:
         """Return whether a field of this name may be in some record."""
         mapped = self._map.obj
         assert isinstance(mapped, mmap.mmap)
-        spellings = (json.dumps(name, ensure_ascii=escaped).encode() for escaped in (True, False))
+        spellings = {json.dumps(name, ensure_ascii=escaped).encode() for escaped in (True, False)}
         return any(mapped.find(spelling) >= 0 for spelling in spellings)
 
     def raw(self, row: int) -> bytes:

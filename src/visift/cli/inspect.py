@@ -1,0 +1,89 @@
+"""`visift inspect`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from visift.cli.inspection import print_inspection
+from visift.cli.output import Printer
+from visift.cli.progress import bar
+from visift.errors import PoolError
+
+if TYPE_CHECKING:
+    from visift.pool.findings import Inspection
+
+
+def command(
+    pool: Annotated[
+        list[str],
+        typer.Option(metavar="FILE", help="Pool file, or a folder of them; repeatable."),
+    ] = [],  # noqa: B006 - typer reads the default, nothing changes it
+    image_folder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder, archive, or folder of archives. [the pool's folder]"
+        ),
+    ] = None,
+    verify_images: Annotated[
+        bool, typer.Option("--verify-images", help="Decode every image: minutes, not seconds.")
+    ] = False,
+    fail_on: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KIND[,KIND]",
+            help="Exit with 1 if any is found: faults, missing, duplicates, ids, placeholders, "
+            "corrupt, extensions; repeatable. The last two decode every image.",
+        ),
+    ] = [],  # noqa: B006
+    task_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Field that holds the task.")
+    ] = None,
+    source_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Field that holds the source.")
+    ] = None,
+    hash_images: Annotated[
+        bool, typer.Option("--hash-images", help="Know images by their bytes.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Look at a pool: counts, missing images, duplicates, lengths. Nothing is changed."""
+    from visift.pool.findings import DECODED, check_finding
+    from visift.pool.inspect import inspect_pool
+    from visift.pool.pool import Pool
+    from visift.say import say_pool
+
+    kinds = [kind.strip() for given in fail_on for kind in given.split(",")]
+    for kind in kinds:
+        check_finding(kind)
+    opened = Pool.open(
+        pool,
+        image_folder=image_folder,
+        task_field=task_field,
+        source_field=source_field,
+        hash_images=hash_images,
+    )
+    printer = Printer(quiet=as_json)
+    say_pool(printer.say, opened)
+    if verify_images or any(kind in DECODED for kind in kinds):
+        with bar("images", len(opened.images)) as shown:
+            found = inspect_pool(opened, decode=True, progress=shown.advance)
+    else:
+        found = inspect_pool(opened)
+    if as_json:
+        print(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
+    print_inspection(printer, found)
+    _fail(found, kinds)
+
+
+def _fail(found: Inspection, kinds: list[str]) -> None:
+    """Raise `PoolError` for what was found of the kinds that must not be there."""
+    bad = [f"{kind} ({found.found(kind):,})" for kind in dict.fromkeys(kinds) if found.found(kind)]
+    if bad:
+        raise PoolError(
+            f"does not pass --fail-on: {', '.join(bad)}.",
+            where=", ".join(found.files),
+            fix="Mend the pool, or leave what may stay out of --fail-on.",
+        )

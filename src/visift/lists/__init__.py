@@ -1,0 +1,1 @@
+"""Selections as people hand them over, and where their records stand in a pool."""

@@ -1,0 +1,89 @@
+"""What `--json` prints is what `docs/schemas` says, and the schemas leave nothing open."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import png, put_images, sources_pool, talk, write_json
+from visift.cli import run
+
+jsonschema = pytest.importorskip("jsonschema")
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+
+
+def validate(name: str, said: Any) -> None:
+    schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    kind = jsonschema.Draft202012Validator
+    kind(schema, format_checker=kind.FORMAT_CHECKER).validate(said)
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
+    """Run a command with --json; stdout must be one object and nothing else."""
+    assert run([*map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda path: path.stem)
+def test_schemas_are_schemas_of_closed_objects(path: Path) -> None:
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["additionalProperties"] is False
+    assert set(schema["required"]) == set(schema["properties"])
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--method", "random", "--export", "llava"], ["--max-unusable", "50%"]]
+)
+def test_select(tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    pool = sources_pool(tmp_path / "data", {"coco": 8, "gqa": 4}, text=3)
+    if "--max-unusable" in options:
+        (pool.parent / "coco/3.png").unlink()
+    arguments = ["select", "--pool", pool, "--budget", "40%", "-o", tmp_path / "out", *options]
+    validate("select", said(capsys, *arguments))
+
+
+def test_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put_images(tmp_path, ["a/0.png", "a/1.png"])
+    (tmp_path / "a/cut.jpg").write_bytes(png()[:-9])
+    records: list[Any] = [
+        talk("<image>", id=1, image="a/0.png", task="x"),
+        talk("<image>", id="1", image="a/0.png", task="x"),
+        talk("<image>", image=["a/1.png", "a/none.png"]),
+        talk("", image="a/cut.jpg"),
+        talk("<image>"),
+        {"conversations": 3},
+    ]
+    pool = write_json(tmp_path / "pool.json", records)
+    validate("inspect", said(capsys, "inspect", "--pool", pool))
+    validate("inspect", said(capsys, "inspect", "--pool", pool, "--verify-images"))
+    text = write_json(tmp_path / "text.json", [talk()])
+    validate("inspect", said(capsys, "inspect", "--pool", text, "--verify-images"))
+
+
+def test_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from visift.engine.store import Store, item_keys
+    from visift.signals.signal import Values
+
+    for model in (None, {"digest": "ab", "dtype": "float32"}):
+        known = {"signal": "a.B", "version": 1, "columns": [], "layer": 2, "model": model}
+        store = Store.open(tmp_path / "cache" / "images-0123456789ab", known, ())
+        if model:
+            store.commit(item_keys(["x"]), Values({}, [None]))
+    listed = said(capsys, "cache", "--cache", tmp_path / "cache")
+    assert len(listed["stores"]) == 2
+    validate("cache", listed)
+    validate("cache", said(capsys, "cache", "--cache", tmp_path / "cache", "--clear", "--yes"))
+    validate("cache", said(capsys, "cache", "--cache", tmp_path / "none"))
+
+
+def test_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    validate("methods", said(capsys, "methods"))
+    one = said(capsys, "methods", "prism")
+    validate("methods", one)
+    (prism,) = one["methods"]
+    assert (prism["paper"], prism["parameters"][0]["name"]) == ("2502.12119", "tau")
