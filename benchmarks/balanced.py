@@ -38,6 +38,7 @@ def run(folder: Path, quick: bool) -> Iterator[Line]:
     reference = in_fresh_process(script, path, folder / "script.json")
     ours = in_fresh_process(select, path, folder / "balanced-out")
     size = f"{records:,} records"
+    torch = "torch imported" if ours.value["torch"] else "torch not imported"
     yield Line.of(
         f"random subset by a script: json.load, sample, json.dump ({size})", reference, "1"
     )
@@ -45,7 +46,7 @@ def run(folder: Path, quick: bool) -> Iterator[Line]:
         f"visift select --budget 15% ({size}, {ours.value['images']:,} images)",
         ours,
         f"{ours.seconds / reference.seconds:.1f} x the time",
-        f"{ours.value['wrong']} rows off 15 %, torch {'' if ours.value['torch'] else 'not '}imported",
+        f"{ours.value['wrong']} rows off 15 %, {torch}",
         float(ours.value["wrong"]),
     )
 

@@ -6,7 +6,6 @@ comes of it is a run directory like any other.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,7 @@ from visift.lists.matching import Ambiguous, match, rows_of
 from visift.lists.published import Key, Published, read_published
 from visift.methods.method import Setting
 from visift.pool.pool import Pool
-from visift.rundir import RunFolder
+from visift.rundir import RunFolder, read_settings
 from visift.say import Say, say_nothing, say_pool
 from visift.selection import NOT_SELECTED, SELECTED, SET_ASIDE, Choice, Selection
 from visift.unusable import MISSING_IMAGE, Quarantine
@@ -161,8 +160,7 @@ class _There:
             return cls()
         selection = Selection.load(listed.folder)
         hashes = map(bytes.fromhex, selection.scores["content_hash"].to_pylist())
-        manifest = json.loads((listed.folder / "manifest.json").read_text(encoding="utf-8"))
-        settings = [Setting(**said) for said in manifest["settings"]]
+        settings = read_settings(listed.folder)
         return cls(selection, rows_of(list(hashes), pool.content_hashes()), settings)
 
     def column(self, name: str, size: int) -> list[Any]:

@@ -17,10 +17,10 @@ from visift.errors import InputError
 from visift.export.exporter import DEFAULTS, ExportOptions
 from visift.export.trainers import write_export
 from visift.methods.controls import matched_control, proportional_random
-from visift.methods.method import Method, Setting, build, settings
+from visift.methods.method import Setting
 from visift.pool.pool import Pool
 from visift.report.gallery import Gallery, gallery
-from visift.rundir import read_costs
+from visift.rundir import read_costs, read_settings
 from visift.selection import Selection
 from visift.unusable import Quarantine
 
@@ -147,7 +147,7 @@ def run_of(
     folder: Path,
     config: RunConfig,
     pool: Pool,
-    method: Method,
+    said: Sequence[Setting],
     selection: Selection,
     rows: Rows,
     found: Quarantine,
@@ -163,7 +163,7 @@ def run_of(
         quarantine=found,
         control=control,
         random=random,
-        settings=settings(method, config.settings),
+        settings=said,
     )
 
 
@@ -201,8 +201,7 @@ def reopen(
     pool = named.open()
     selection = Selection.load(folder)
     found = Quarantine.load(folder, pool)
-    method = build(config.method, config.settings, seed=config.seed, model=config.model)
     rows = selection.rows_in(pool)
-    run = run_of(folder, config, pool, method, selection, rows, found)
+    run = run_of(folder, config, pool, read_settings(folder), selection, rows, found)
     ledger, identities, seconds = read_costs(folder)
     return replace(run, ledger=ledger, identities=identities, seconds=seconds)

@@ -14,12 +14,14 @@ import numpy as np
 from visift.budget import Budget
 from visift.config import Paths, RunConfig, configured, share
 from visift.engine.lab import LocalLab
+from visift.engine.measured import Measured
 from visift.engine.progress import Progress, Silent
 from visift.errors import InputError
 from visift.export.trainers import check_export, check_trainer
 from visift.finished import Run, run_of
 from visift.methods.cutting import ask_tokens, limit_of, priced
 from visift.methods.method import Method, build
+from visift.methods.method import settings as settings_of
 from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
 from visift.rundir import RunFolder
@@ -150,12 +152,7 @@ def execute(
     for trainer in config.export:
         check_export(trainer, pool, np.union1d(pool.rows("candidate"), pool.rows("kept")))
     lab = _lab(config, pool, asked.imported, progress or Silent())
-    budget = asked.budget
-    tokens = None if budget is None else ask_tokens(pool, lab, config.model, budget)
-    if budget is not None:
-        say_budget(say, budget, tokens is not None)
-        budget = budget if tokens is not None else priced(pool, budget, None)
-        limit_of(pool, np.concatenate([pool.rows("kept"), pool.rows("candidate")]), budget)
+    budget, tokens = _counted(say, pool, lab, config.model, asked.budget)
     folder = RunFolder.begin(output, config, overwrite)
     inputs = asked.method.measure(pool, lab, budget)
     say_unused(say, asked.imported, lab)
@@ -171,11 +168,29 @@ def execute(
     choice = asked.method.choose(pool, inputs, budget)
     say_duplicates(say, choice)
     selection = Selection.of(pool, choice, found.reasons)
-    run = run_of(folder.path, config, pool, asked.method, selection, choice.rows, found)
+    used = settings_of(asked.method, config.settings)
+    run = run_of(folder.path, config, pool, used, selection, choice.rows, found)
     seconds = time.monotonic() - started
     run = replace(run, ledger=lab.ledger, identities=lab.identities(), seconds=seconds)
     folder.write(run, say)
-    return run
+    return replace(run, seconds=time.monotonic() - started)
+
+
+def _counted(
+    say: Say, pool: Pool, lab: LocalLab, model: ModelRef | None, budget: Budget | None
+) -> tuple[Budget | None, Measured | None]:
+    """Return a budget as far as it is known before measuring, and what will count its tokens.
+
+    Raises:
+        InfeasibleBudget: it cannot be met.
+    """
+    if budget is None:
+        return None, None
+    tokens = ask_tokens(pool, lab, model, budget)
+    say_budget(say, budget, tokens is not None)
+    budget = budget if tokens is not None else priced(pool, budget, None)
+    limit_of(pool, np.concatenate([pool.rows("kept"), pool.rows("candidate")]), budget)
+    return budget, tokens
 
 
 @dataclass(frozen=True, slots=True)

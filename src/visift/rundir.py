@@ -23,6 +23,7 @@ from visift.config import RunConfig
 from visift.engine.ledger import Entry
 from visift.errors import InputError
 from visift.files import disk_errors, write_atomically
+from visift.methods.method import Setting
 from visift.models.ref import ModelRef
 from visift.report.card import dataset_card
 from visift.report.page import write_report
@@ -105,6 +106,12 @@ def _must_be_the_same(before: RunConfig, now: RunConfig, path: Path) -> None:
             where=str(path),
             fix="Choose another --output, or replace it: --overwrite",
         )
+
+
+def read_settings(folder: Path) -> list[Setting]:
+    """Return the settings of a finished run's method, from its manifest."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return [Setting(**said) for said in manifest["settings"]]
 
 
 def read_costs(folder: Path) -> tuple[list[Entry], list[dict[str, Any]], float]:

@@ -97,9 +97,7 @@ def command(
     for trainer in export:
         target = Path(output) if output else folder / "export" / trainer
         target = target / trainer if output and len(export) > 1 else target
-        run.export(
-            trainer, target, options=options, note=lambda text: printer.say("Note", text)
-        )
+        run.export(trainer, target, options=options, note=lambda text: printer.say("Note", text))
         exact = on_mismatch in (None, _OnMismatch.error)
         count = f": {len(run.selection):,} records an arm" if exact else ""
         printer.say("Wrote", f"{target}{count}")

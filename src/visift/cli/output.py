@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 _SHOWN_SOURCES = 12
 _SHOWN_FILES = 7
-_TABLES = ("selection.parquet", "scores.parquet", "control.parquet", "manifest.json")
+_TABLES = (
+    "selection.parquet",
+    "scores.parquet",
+    "control.parquet",
+    "left_out.parquet",
+    "manifest.json",
+)
 _LONGEST_NAME = 40
 _NO_TERMINAL = 1_000
 
