@@ -49,6 +49,14 @@ def run(folder: Path, quick: bool) -> Iterator[Line]:
         f"{ours.value['wrong']} rows off 15 %, {torch}",
         float(ours.value["wrong"]),
     )
+    seen = in_fresh_process(inspect, path)
+    yield Line.of(
+        f"visift inspect ({size})",
+        seen,
+        f"{seen.seconds / reference.seconds:.1f} x the time",
+        f"{abs(seen.value - records)} of {records:,} records not counted",
+        float(abs(seen.value - records)),
+    )
 
 
 def _touch_images(path: Path, home: Path) -> None:
@@ -95,3 +103,15 @@ def select(path: Path, out: Path) -> Generator[None, None, dict[str, Any]]:
         "images": len(run.pool.images),
         "torch": torch,
     }
+
+
+def inspect(path: Path) -> Generator[None, None, int]:
+    """As a job: count, look up and compare everything in the pool; returns the records counted."""
+    path.read_bytes()
+    yield
+    from visift.pool.inspect import inspect_pool
+    from visift.pool.pool import Pool
+
+    found = inspect_pool(Pool.open(path))
+    yield
+    return int(found.records)

@@ -92,6 +92,14 @@ def _what_it_says(record: dict[str, Any]) -> Said:
     roles = {"human": "user", "gpt": "assistant"}
     turns = [f"{roles[t['from']]}\x1f{t['value']}\x1e" for t in record["conversations"]]
     content = "".join([*turns, "\x1d", *(f"{path}\x1e" for path in images)])
-    folder = images[0].split("/")[0] if images else None
-    label = record.get("source", folder)
+    label = record.get("source", _label(images, record["conversations"][0]["value"]))
     return blake2b(content.encode(), digest_size=16).digest(), images, label, label
+
+
+def _label(images: tuple[str, ...], prompt: str) -> str | None:
+    """Return the label by folder, and under `coco` by how the prompt ends, written down again."""
+    folder = images[0].split("/")[0] if images else None
+    if folder != "coco":
+        return folder
+    ends = {"phrase.": "vqav2+okvqa", "directly.": "a_okvqa", "0.9].": "refcoco"}
+    return ends.get(prompt.split(" ")[-1], "llava")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,13 @@ SOURCES: dict[str, tuple[int, str | None, tuple[int, int], int]] = {
     "refcoco": (48_447, "coco/train2017", (2, 8), 8),
     "vg": (86_417, "vg/VG_100K", (3, 10), 6),
 }
+#: How prompts of a source end; those of others have no form of their own.
+PROMPTS = {
+    "vqav2": "\nAnswer the question using a single word or phrase.",
+    "okvqa": "\nAnswer the question using a single word or phrase.",
+    "a_okvqa": "\nAnswer with the option's letter from the given choices directly.",
+    "refcoco": "\nPlease provide a short description for this region: [0.2, 0.31, 0.58, 0.9].",
+}
 RECORDS = sum(count for count, *_ in SOURCES.values())
 
 _PLAIN = (
@@ -35,53 +42,59 @@ _GAPS = (", ", ",\n", ",\n  ", ",\n\n\t")
 _SENTENCES = 4096
 
 
-def write(path: Path, records: int = RECORDS, seed: int = 0, images: int = 10**9) -> None:
-    """Write a list of `records` records, in the mixture of `SOURCES`.
+def write(
+    path: Path,
+    records: int = RECORDS,
+    seed: int = 0,
+    *,
+    images: int | None = None,
+    labelled: bool = True,
+) -> None:
+    """Write a list of at most `RECORDS` records, in the mixture of `SOURCES`.
 
     Args:
         path: of the file.
         records: how many.
         seed: of everything in it.
-        images: names that a folder's images are drawn from; few of them are shown often.
+        images: names that a folder's images are drawn from, so that few of them are shown often;
+            None gives every record images of its own.
+        labelled: whether every third record has a field `source`.
     """
     rng = random.Random(seed)
     say = _speaker(rng)
-    names = rng.choices(list(SOURCES), [count for count, *_ in SOURCES.values()], k=records)
+    names = [name for name, (count, *_) in SOURCES.items() for _ in range(count)]
     beside = path.with_suffix(".tmp")
     with beside.open("w", encoding="utf-8") as file:
-        for number, text in enumerate(_texts(rng, names, say, images)):
+        for number, name in enumerate(rng.sample(names, records)):
             file.write("[\n" if number == 0 else _GAPS[number % 7 % len(_GAPS)])
-            file.write(text)
+            record = _record(rng, number, name, say)
+            if images is not None and "image" in record:
+                record["image"] = f"{SOURCES[name][1]}/{rng.randrange(images):012d}.jpg"
+            if labelled and number % 3 == 0:
+                record["source"] = name
+            file.write(_as_json(rng, record))
         file.write("\n]\n")
     beside.replace(path)
 
 
-def _texts(
-    rng: random.Random, names: list[str], say: Callable[[int], str], images: int
-) -> Iterator[str]:
-    """Yield records as JSON, indented in different ways, with and without escapes."""
-    for number, name in enumerate(names):
-        indent = (None, None, None, 1, 2, 4)[rng.randrange(6)]
-        escaped = rng.random() < 0.1
-        yield json.dumps(
-            _record(rng, number, name, say, images), indent=indent, ensure_ascii=escaped
-        )
+def _as_json(rng: random.Random, record: dict[str, Any]) -> str:
+    """Return a record as JSON, indented in different ways, with and without escapes."""
+    indent = (None, None, None, 1, 2, 4)[rng.randrange(6)]
+    return json.dumps(record, indent=indent, ensure_ascii=rng.random() < 0.1)
 
 
 def _record(
-    rng: random.Random, number: int, name: str, say: Callable[[int], str], images: int
+    rng: random.Random, number: int, name: str, say: Callable[[int], str]
 ) -> dict[str, Any]:
     _, folder, (fewest, most), words = SOURCES[name]
     record: dict[str, Any] = {"id": number if number % 5 == 0 else f"{number:012d}"}
     if folder is not None:
-        image = f"{folder}/{rng.randrange(images):012d}.jpg"
+        image = f"{folder}/{number:012d}.jpg"
         record["image"] = [image, f"{folder}/{number}.png"] if number % 200 == 7 else image
-    if number % 3 == 0:
-        record["source"] = name
     turns = []
     for pair in range(rng.randint(fewest, most)):
         mark = "<image>\n" if pair == 0 and folder is not None else ""
-        turns.append({"from": "human", "value": mark + say(9)})
+        turns.append({"from": "human", "value": mark + say(9) + PROMPTS.get(name, "")})
         turns.append({"from": "gpt", "value": say(words)})
     record["conversations"] = turns
     return record

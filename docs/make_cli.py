@@ -20,9 +20,9 @@ _HEAD = """\
 Written by `docs/make_cli.py` from the commands themselves; `visift COMMAND --help` says the same.
 
 Exit codes: 0 done, 1 something to mend on your side (unknown options, too), 2 a fault of visift,
-130 stopped by Ctrl-C. Results go to stdout, progress and warnings to stderr; with `--json` stdout
-is one object, described in [schemas](schemas). `VISIFT_CACHE` names the folder of measured values,
-`VISIFT_DEBUG=1` is `--debug`.
+130 stopped by Ctrl-C, 143 by SIGTERM. Results go to stdout, progress and warnings to stderr; with
+`--json` stdout is one object, described in [schemas](schemas). `VISIFT_CACHE` names the folder of
+measured values, `VISIFT_DEBUG=1` is `--debug`.
 """
 
 

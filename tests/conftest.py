@@ -8,6 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A machine at work elsewhere is no failure.
+settings.register_profile("visift", deadline=None)
+settings.load_profile("visift")
 
 
 def pytest_configure() -> None:

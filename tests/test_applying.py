@@ -75,6 +75,14 @@ def test_scores_and_statuses_come_along(pool: Path, run: Run, tmp_path: Path) ->
     assert sorted(there, key=str) == sorted(first, key=str)
 
 
+def test_records_that_the_run_ruled_out_are_not_usable_here(pool: Path, tmp_path: Path) -> None:
+    twice = write_json(pool.parent / "twice.json", [*records(pool), *records(pool)[:7]])
+    run = select(twice, budget="20%", output=tmp_path / "balanced")
+    found = applied(tmp_path / "balanced", twice, tmp_path / "new")
+    usable = [one.selection.facts["usable"] for one in (run, found.run)]
+    assert usable == [len(records(pool))] * 2
+
+
 def test_what_comes_of_it_is_a_run_directory(pool: Path, run: Run, tmp_path: Path) -> None:
     applied(run.folder, pool, tmp_path / "new")
     names = {path.name for path in (tmp_path / "new").iterdir()}

@@ -14,9 +14,12 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory):
-    command = [sys.executable, "-m", "benchmarks", "index", "prism", "--quick", "--json", "--data"]
     data = str(tmp_path_factory.mktemp("data"))
-    done = subprocess.run([*command, data], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks", "index", "balanced", "prism"]
+    options = ["--quick", "--json", "--data", data]
+    done = subprocess.run(
+        [*command, *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -25,6 +28,8 @@ def lines(tmp_path_factory):
     ("what", "count", "most"),
     [
         ("index: offsets and index", 1, 0),
+        ("visift select --budget 15%", 1, 0),
+        ("visift inspect", 1, 0),
         ("prism: three passes, from the page cache", 1, 0),
         ("prism: linear form", 2, 1e-12),
     ],

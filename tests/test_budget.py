@@ -64,6 +64,7 @@ def test_parse(text: str | int, unit: Unit, amount: str) -> None:
         "--3",
         "5-images%",
         "5-images+3/image",
+        "5-tokens+1234567890/image",
         "tokens",
         "5x",
         "x keep",
@@ -155,3 +156,27 @@ def test_cut_stops_at_the_first_that_does_not_fit() -> None:
     cost = np.array([2, 3, 0, 4, 1])
     taken = [Budget.parse("9").cut(cost, limit) for limit in range(11)]
     assert taken == [0, 0, 1, 1, 1, 3, 3, 3, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept", "largest"),
+    [
+        (10, 3, '"2.33x keep", 10'),
+        (30, 3, '"9x keep", 30'),
+        (2_345_679, 1, '"2345678x keep", 2345679'),
+        (5, 5, "5"),
+        (1001, 1000, "1001"),
+    ],
+)
+def test_the_largest_multiple_can_be_asked_for(rows: int, kept: int, largest: str) -> None:
+    with pytest.raises(InfeasibleBudget) as caught:
+        Budget.parse("9999999x keep").limit(rows, kept=kept)
+    assert caught.value.fix == f"Largest: {largest} or 100%."
+    if '"' in largest:
+        assert Budget.parse(largest.split('"')[1]).limit(rows, kept=kept) <= rows
+
+
+def test_tokens_are_counted_once_the_budget_is_priced() -> None:
+    assert Budget.parse("15%").counted
+    assert not Budget.parse("2M-tokens").counted
+    assert Budget.parse("2M-tokens").priced(np.array([1])).counted

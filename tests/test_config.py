@@ -65,7 +65,7 @@ def test_a_short_file_by_hand(tmp_path: Path) -> None:
         ("pool: {task_field: 1}", ", pool, task_field", "1 was found, text or null was expected."),
         ("settings: [a]", ", settings", "['a'] was found, a mapping was expected."),
         ("engine: {workers: null}", ", engine, workers", "None was found, text was expected."),
-        ("a: [", "", "cannot be read (while parsing"),
+        ("a: [", ", line 1, column 5", "is not valid YAML: expected the node content"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, where: str, what: str) -> None:

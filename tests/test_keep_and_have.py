@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,6 +14,7 @@ from helpers import put_images, sources_pool, talk, write_json
 from visift.config import PoolConfig, RunConfig
 from visift.errors import InfeasibleBudget, InputError, PoolError
 from visift.finished import Run, reopen
+from visift.pool.pool import Pool
 from visift.run import execute, select
 
 
@@ -72,7 +74,10 @@ def test_it_is_said(tmp_path: Path) -> None:
     said = dict(lines)
     assert said["Pool"].startswith("pool.json · 24 records · 4 text-only")
     assert said["Keep"] == "mine.json · 4 records, always in · 1 of the pool are the same"
-    assert said["Have"] == "old.json · 5 records, never chosen · 3 of the pool are the same"
+    assert (
+        said["Have"] == "old.json · 5 records, never chosen · 3 of the pool are the same"
+        " · 1 whose images are not here"
+    )
     assert said["Note"] == (
         "stratified leaves out what --have names, and does not look at it further"
     )
@@ -144,3 +149,112 @@ def test_token_budgets_are_exact_where_a_model_is_named(tmp_path: Path) -> None:
     assert dict(lines)["Budget"].startswith("100-tokens: tokens of the text by the model's tokenis")
     assert {entry.signal for entry in done.ledger} == {"TextTokens", "AnswerTokens"}
     assert done.selection.facts["score"] == "answer tokens"
+
+
+def test_a_kept_record_that_cannot_be_used_rules_out_nothing(tmp_path: Path) -> None:
+    put_images(tmp_path / "pool", ["a.png"])
+    record = talk("<image>?", image="a.png")
+    write_json(tmp_path / "pool/pool.json", [record, *(talk(f"q{n}") for n in range(4))])
+    write_json(tmp_path / "mine/mine.json", [record, talk("fine")])  # its folder has no images
+    done = select(
+        tmp_path / "pool/pool.json",
+        keep=tmp_path / "mine/mine.json",
+        budget="100%",
+        max_unusable="20%",
+        output=tmp_path / "out",
+    )
+    assert done.pool.uids(done.rows)[0] == "keep:mine.json#1"
+    assert "pool.json#0" in done.pool.uids(done.rows)
+    assert len(done.rows) == 6
+
+
+def said_of(folder: Path, keep: list[Any], have: list[Any]) -> tuple[Run, dict[str, str]]:
+    """Choose three of five records; return the run and what was said."""
+    write_json(folder / "pool.json", [talk(f"q{n}") for n in range(5)])
+    named = {}
+    for role, records in (("keep", keep), ("have", have)):
+        named[role] = (str(write_json(folder / f"{role}.json", records)),)
+    lines: list[tuple[str, str]] = []
+    config = RunConfig(pool=PoolConfig((str(folder / "pool.json"),), **named), budget="3")
+    done = execute(config, folder / "out", say=lambda label, text: lines.append((label, text)))
+    return done, dict(lines)
+
+
+def test_had_records_that_cannot_be_read_are_said_and_have_a_status(tmp_path: Path) -> None:
+    done, said = said_of(tmp_path, [talk("own")], [talk("q1"), {"no": "record"}])
+    assert said["Have"] == (
+        "have.json · 2 records, never chosen · 1 of the pool are the same"
+        " · 1 cannot be read and rule out nothing"
+    )
+    status = done.selection.scores["status"].to_pylist()
+    assert status[-2:] == ["have", "have"]
+    assert status.count("selected") + status.count("not selected") == 5
+    assert len(done.quarantine.reasons) == 0
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert [manifest["counts"][name] for name in ("records", "kept", "have", "usable")] == [
+        *(8, 1, 2, 5)
+    ]
+    assert [file["role"] for file in manifest["pool"]] == ["candidate", "kept", "have"]
+
+
+def test_what_is_kept_and_had_stays_and_is_said(tmp_path: Path) -> None:
+    done, said = said_of(tmp_path, [talk("own")], [talk("own")])
+    assert said["Keep"] == "keep.json · 1 record, always in · 1 of them named with --have, too"
+    assert done.pool.uids(done.rows)[0] == "keep:keep.json#0"
+
+
+def test_an_open_pool_has_its_roles_already(tmp_path: Path) -> None:
+    write_json(tmp_path / "pool.json", [talk("q")])
+    pool = Pool.open(tmp_path / "pool.json")
+    with pytest.raises(InputError, match="is open already, so keep, image_folder cannot"):
+        select(pool, keep="mine.json", image_folder=tmp_path, budget=1, output=tmp_path / "out")
+
+
+def with_tokens(folder: Path, tokens: list[int | None], budget: str) -> tuple[Run, list[str]]:
+    """Choose by `longest` around one kept record, the pool's tokens handed in by row."""
+    write_json(folder / "pool.json", [talk(f"q{n}", "x" * n) for n in range(len(tokens))])
+    write_json(folder / "mine.json", [talk("q", "x" * 39)])
+    table = pa.table({"row": range(len(tokens)), "text_tokens": tokens})
+    pq.write_table(table, folder / "tokens.parquet")
+    lines: list[tuple[str, str]] = []
+    config = RunConfig(
+        pool=PoolConfig((str(folder / "pool.json"),), keep=(str(folder / "mine.json"),)),
+        method="longest",
+        budget=budget,
+        signals=(str(folder / "tokens.parquet"),),
+    )
+    done = execute(config, folder / "out", say=lambda label, text: lines.append((label, text)))
+    return done, [text for label, text in lines if label in ("Budget", "Note")]
+
+
+def test_tokens_by_row_are_those_of_the_pool_and_others_are_estimated(tmp_path: Path) -> None:
+    done, said = with_tokens(tmp_path, [1, 1, 1, 1, None, 9], "23-tokens")
+    assert done.pool.uids(done.rows) == [  # 10 (40 bytes) + 9 + 2 (6 bytes) + 1 + 1
+        *("keep:mine.json#0", "pool.json#5", "pool.json#4", "pool.json#3", "pool.json#2")
+    ]
+    assert len(done.control) == len(done.random) == len(done.rows)
+    assert len(done.quarantine.reasons) == 0, "the budget asked for tokens, not the method"
+    assert said[0].startswith("23-tokens: tokens of the text as in --signals, images not counted")
+    assert "2 records without a number of tokens, estimated at 4 bytes each" in said
+
+
+def test_tokens_still_to_be_counted_refuse_nothing(tmp_path: Path) -> None:
+    write_json(tmp_path / "pool.json", [talk(f"q{n}") for n in range(4)])
+    write_json(tmp_path / "mine.json", [talk("x" * 400)])
+    table = pa.table({"row": range(5), "text_tokens": [5] * 5})
+    pq.write_table(table, tmp_path / "tokens.parquet")
+    asked = {"keep": tmp_path / "mine.json", "budget": "20-tokens", "method": "random"}
+    signals = tmp_path / "tokens.parquet"
+    done = select(tmp_path / "pool.json", signals=signals, output=tmp_path / "out", **asked)
+    assert len(done.rows) == 4
+    with pytest.raises(InfeasibleBudget, match="fewer than the 102 of --keep"):
+        select(tmp_path / "pool.json", output=tmp_path / "estimated", **asked)
+
+
+def test_a_model_that_counts_the_budget_is_used(tmp_path: Path) -> None:
+    from visift.models.ref import BUILTIN_TINY, ModelRef
+
+    for budget, noted in (("50-tokens", False), ("5", True)):
+        lines: list[tuple[str, str]] = []
+        run(tmp_path / budget, lines, budget=budget, method="random", model=ModelRef(BUILTIN_TINY))
+        assert (("Note", "random measures nothing: --model is not used") in lines) is noted

@@ -27,6 +27,7 @@ from helpers import (
 )
 from visift.config import RunConfig
 from visift.errors import InfeasibleBudget, InputError, StorageError, TooManyUnusable
+from visift.files import claimed
 from visift.finished import Run, reopen
 from visift.pool.pool import Pool
 from visift.run import execute, select
@@ -80,7 +81,7 @@ def test_a_run_directory(pool: Path, tmp_path: Path) -> None:
     )
     manifest = json.loads((run.folder / "manifest.json").read_text("utf-8"))
     assert manifest["counts"] == {
-        "records": 60, "set aside": 0, "usable": 60, "selected": 12,
+        "records": 60, "kept": 0, "have": 0, "set aside": 0, "usable": 60, "selected": 12,
         "selected text-only": 2, "selected images": 10,
     }  # fmt: skip
     assert manifest["pool"][0]["bytes"] == pool.stat().st_size
@@ -244,9 +245,10 @@ def test_workers_and_budgets_are_checked_before_the_folder_is_claimed(
 def test_a_run_that_did_not_end_is_not_opened(pool: Path, tmp_path: Path) -> None:
     run = take(pool, tmp_path / "out")
     (run.folder / "manifest.json").unlink()
-    for folder in (run.folder, tmp_path / "none"):
-        with pytest.raises(InputError, match="holds no finished run"):
-            reopen(folder)
+    with pytest.raises(InputError, match="holds no finished run"):
+        reopen(run.folder)
+    with pytest.raises(InputError, match="there is no such folder"):
+        reopen(tmp_path / "none")
 
 
 def test_a_failed_overwrite_leaves_the_old_run_whole(pool: Path, tmp_path: Path) -> None:
@@ -346,3 +348,18 @@ def test_the_mixed_pool(tmp_path: Path) -> None:
     assert text == 1_452
     assert abs(int(run.pool.text_only[run.rows].sum()) - 0.15 * text) < 1
     assert not run.quarantine.reasons
+
+
+def test_two_runs_on_one_output_are_told_apart(pool: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with claimed(out), pytest.raises(InputError, match=r"another run is writing here"):
+        take(pool, out)
+    assert list(out.iterdir()) == []
+    assert len(take(pool, out).selection) == 12
+
+
+def test_what_is_wrong_with_the_input_leaves_no_folder_behind(pool: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no source"):
+        take(pool, tmp_path / "out", settings={"weights": "nowhere:1,*:1"})
+    assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ import pytest
 from helpers import open_records, talk, write_json
 from visift.errors import InfeasibleBudget, InputError, PoolError
 from visift.pool.pool import Pool
+from visift.run import select
 from visift.selection import Choice, Selection
 
 TABLE = [
@@ -133,3 +134,13 @@ def test_reprs_say_how_many(tmp_path: Path) -> None:
     assert repr(selection) == "Selection(3 of 6 records)"
     assert "&lt;" not in selection._repr_html_()
     assert "best" in selection._repr_html_()
+
+
+def test_no_prefix_is_shorter_than_what_is_kept(tmp_path: Path) -> None:
+    write_json(tmp_path / "pool.json", [talk(f"q{n}") for n in range(6)])
+    write_json(tmp_path / "mine.json", [talk("own"), talk("own, too")])
+    pool = Pool.open(tmp_path / "pool.json", keep=tmp_path / "mine.json")
+    chosen = select(pool, budget=5, output=tmp_path / "out").selection
+    assert len(chosen.top(2)) == 2
+    with pytest.raises(InfeasibleBudget, match="1 is fewer than the 2 records of --keep"):
+        chosen.top(1)

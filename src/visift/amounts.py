@@ -1,9 +1,14 @@
-"""Large numbers as a person reads them: 338k, 2.7 GB, 38 min."""
+"""Counts, sizes and times as a person reads them: 1 record, 338k, 2.7 GB, 38 min."""
 
 from __future__ import annotations
 
 _THOUSANDS = ("", "k", "M", "G", "T", "P")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: `1 record`, `2,311 records`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def short(number: float) -> str:
@@ -12,18 +17,22 @@ def short(number: float) -> str:
 
 
 def data_size(count: float) -> str:
-    """Return a number of bytes, in decimal units: 2.7 GB."""
+    """Return a number of bytes, in powers of 1000: 412 MB, 2.7 GB."""
     return " ".join(_scaled(count, _UNITS))
 
 
 def duration(seconds: float) -> str:
-    """Return a time: 25 s, 38 min, 5.1 h."""
+    """Return a time, as exactly as it matters: 0.4 s, 41 s, 38 min, 5 h 06 min, 58 h."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s" if seconds else "0 s"
     if seconds < 99.5:
-        return f"{seconds:.0f} s" if seconds >= 1 or not seconds else "less than 1 s"
-    if seconds < 99.5 * 60:
-        return f"{seconds / 60:.0f} min"
-    hours = seconds / 3600
-    return f"{hours:,.1f} h" if hours < 9.95 else f"{hours:,.0f} h"
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 600:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{seconds / 3600:,.0f} h"
 
 
 def _scaled(number: float, units: tuple[str, ...]) -> tuple[str, str]:

@@ -86,13 +86,13 @@ def apply(
     fit = Fit(listed, opened, found, there.quarantine(opened))
     fit.check(least)
     say_fit(say, fit)
-    folder = RunFolder.begin(Path(output), config, overwrite)
-    if fit.aside.reasons:
-        say("Set aside", f"{fit.aside.summary()} → {folder.path / 'quarantine.parquet'}")
-    run = _run_of(folder.path, config, fit, there)
-    run = replace(run, seconds=time.monotonic() - started)
-    folder.write(run)
-    _write_left_out(fit, folder.path / LEFT_OUT)
+    with RunFolder.begin(Path(output), config, overwrite) as folder:
+        if fit.aside.reasons:
+            say("Set aside", f"{fit.aside.summary()} → {folder.path / 'quarantine.parquet'}")
+        run = _run_of(folder.path, config, fit, there)
+        run = replace(run, seconds=time.monotonic() - started)
+        folder.write(run, say)
+        _write_left_out(fit, folder.path / LEFT_OUT)
     return Applied(run, fit)
 
 
@@ -200,8 +200,7 @@ class _There:
 def _run_of(folder: Path, config: RunConfig, fit: Fit, there: _There) -> Run:
     """Put the run together; its random arms follow from pool, selection and seed."""
     pool, rows = fit.pool, fit.rows
-    usable = np.setdiff1d(pool.rows("candidate"), list(fit.aside.reasons))
-    choice = _choice(fit, there, len(usable))
+    choice = _choice(fit, there)
     control, random = random_arms(pool, rows, fit.aside, config.seed)
     return Run(
         folder=folder,
@@ -216,22 +215,25 @@ def _run_of(folder: Path, config: RunConfig, fit: Fit, there: _There) -> Run:
     )
 
 
-def _choice(fit: Fit, there: _There, usable: int) -> Choice:
+def _choice(fit: Fit, there: _There) -> Choice:
     """Return what was taken, with score, reason and group of the run, or of the list."""
     listed, size, entries = fit.listed, len(fit.pool), fit.entries.tolist()
     score = np.array(there.column("score", size), np.float64)
     if there.selection is None and listed.scores:
         score[fit.rows] = np.array([listed.scores[entry] for entry in entries], np.float64)
     reasons = listed.reasons or [None] * len(listed)
+    status = there.statuses(fit.pool)
+    ruled_out = [row for row, why in enumerate(status) if why is not None]
+    usable = np.setdiff1d(fit.pool.rows("candidate"), [*fit.aside.reasons, *ruled_out])
     facts = {"direction": "none"} if there.selection is None else dict(there.selection.facts)
     return Choice(
         rows=fit.rows,
         reasons=[reasons[entry] or f"as in {listed.name}" for entry in entries],
         score=score,
         group=there.column("group", size),
-        status=there.statuses(fit.pool),
+        status=status,
         tied=np.isin(fit.entries, there.tied()),
-        facts={**facts, "usable": usable, "applied": _facts(fit)},
+        facts={**facts, "usable": len(usable), "applied": _facts(fit)},
     )
 
 

@@ -23,9 +23,10 @@ IntArray = NDArray[np.int64]
 _NUMBER = r"-?(?:\d{1,3}(?:[_,]\d{3})+|\d+)(?:\.\d+)?"
 _PATTERN = re.compile(
     rf"({_NUMBER})\s*([kKmMbB]?)\s*"
-    r"(?:(%)|-?\s*(rows|records|images|tokens)(?:\+(\d+)/image)?|(x\s*keep))?"
+    r"(?:(%)|-?\s*(rows|records|images|tokens)(?:\+(\d{1,9})/image)?|(x\s*keep))?"
 )
 _THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
+_IN_RECORDS = "Give it in records: 15%"
 _EXAMPLES = 'Examples: 15%, 100000, 50k-images, 2M-tokens, "5x keep". Largest: 100%.'
 
 
@@ -61,11 +62,20 @@ class Budget:
         if keep:
             return cls(str(text), "keep", amount)
         if amount.denominator != 1:
-            raise InputError(f'budget "{text}" is not a whole number.', fix="Or did you mean a %?")
+            share = float(amount * 100 if amount < 1 else amount)
+            raise InputError(
+                f'budget "{text}" is not a whole number.',
+                fix=f"A share of the records is written with a percent sign: {share:g}%",
+            )
         if image_tokens and noun != "tokens":
             raise InputError(f'"{text}" is not a budget.', fix=_EXAMPLES)
         unit: Unit = "images" if noun == "images" else "tokens" if noun == "tokens" else "rows"
         return cls(str(text), unit, amount, int(image_tokens or 0))
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is known what rows cost: tokens are so only once the budget is `priced`."""
+        return self.unit != "tokens" or self.costs is not None
 
     def priced(self, costs: IntArray) -> Budget:
         """Return the budget with the tokens of every pool row, which only a tokeniser knows."""
@@ -89,8 +99,11 @@ class Budget:
         suffix = "" if what == "records" else f"-{what}"
         limit = int(self._amount(rows, kept))
         if not there:
-            raise InfeasibleBudget(f"Budget {self.text} cannot be met: no usable {what}.")
-        largest = f"Largest: {there}{suffix} or 100%."
+            fix = "All are set aside, or already there." if what == "records" else _IN_RECORDS
+            raise InfeasibleBudget(
+                f"Budget {self.text} cannot be met: there are no usable {what}.", fix=fix
+            )
+        largest = f"Largest: {self._largest(there, suffix, kept)} or 100%."
         if self.amount <= 0:
             raise InfeasibleBudget(f"Budget {self.text} selects nothing.", fix=largest)
         if limit > there or (self.unit == "fraction" and self.amount > 1):
@@ -102,6 +115,13 @@ class Budget:
                 f"Budget {self.text} of {rows:,} usable records is less than one.", fix=largest
             )
         return limit
+
+    def _largest(self, there: int, suffix: str, kept: int) -> str:
+        if self.unit != "keep":
+            return f"{there}{suffix}"
+        # Rounded down, so that it is feasible as it stands here.
+        multiple = Decimal((there - kept) * 100 // kept) / 100
+        return f'"{multiple:f}x keep", {there}' if multiple else f"{there}"
 
     def _amount(self, rows: int, kept: int) -> Fraction:
         if self.unit != "keep":

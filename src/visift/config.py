@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from visift.errors import InputError, did_you_mean
+from visift.errors import InputError, VisiftError, did_you_mean
 from visift.models.ref import ModelRef
-from visift.pool.pool import Pool
+from visift.pool.files import must_be_local
+
+if TYPE_CHECKING:
+    from visift.pool.pool import Pool
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -36,6 +39,8 @@ class PoolConfig:
 
     def open(self) -> Pool:
         """Open the pool; raises what `Pool.open` raises."""
+        from visift.pool.pool import Pool
+
         return Pool.open(
             self.files,
             image_folder=self.image_folder,
@@ -54,12 +59,16 @@ class EngineConfig:
     Attributes:
         cache: folder of measured values; by default one a pool under the user's cache folder.
         workers: processes; `auto` is one a GPU, or as many as the cores and the memory allow.
-        executor: `processes` or `inline`.
+        executor: `processes`, `inline` or `ray`.
+        address: of the Ray cluster; None starts a Ray on this machine.
+        shard_range: `i/n` to measure the i-th of n slices and choose nothing, see `engine.slices`.
     """
 
     cache: str | None = None
     workers: str = "auto"
     executor: str = "processes"
+    address: str | None = None
+    shard_range: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,11 @@ class RunConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
 
     @property
+    def default_method(self) -> str:
+        """What runs where no method is named."""
+        return DEFAULT_METHOD
+
+    @property
     def warning(self) -> str | None:
         """What must be said wherever the bundled model is used."""
         if self.model is not None and self.model.is_toy:
@@ -109,9 +123,10 @@ class RunConfig:
         """Read a run; raises `InputError` for an unknown name or a value of the wrong kind."""
         try:
             plain = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"cannot be read ({reason}).", where=str(path)) from None
+        except OSError as error:
+            raise InputError(f"cannot be read ({error.strerror}).", where=str(path)) from None
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            raise _not_yaml(path, error) from None
         config: RunConfig = _build(cls, plain, str(path))
         return config
 
@@ -130,12 +145,9 @@ class RunConfig:
         for name, wanted in get_type_hints(RunConfig).items():
             if name not in _PARTS:
                 _must_be(getattr(self, name), wanted, name)
-        for file in (*self.pool.files, *self.pool.keep, *self.pool.have):
-            if "://" in file:
-                raise InputError(
-                    "is a URL; pools are local files.", where=file, fix="Download it first."
-                )
         folder, cache = self.pool.image_folder, self.engine.cache
+        for file in (*self.pool.files, *self.pool.keep, *self.pool.have, folder or ""):
+            must_be_local(file)
         named = replace(
             self.pool,
             files=tuple(map(_absolute, self.pool.files)),
@@ -176,9 +188,15 @@ def configured(
     """Return a run as Python users say it, see `visift.select`; `rest` are fields of `RunConfig`.
 
     Raises:
-        InputError: the pool is neither a `Pool` nor a path.
+        InputError: the pool is neither a `Pool` nor a path, or is open already and the call says
+            how to open it.
     """
+    from visift.pool.pool import Pool
+
     if isinstance(pool, Pool):
+        said = {"keep": keep, "have": have, "image_folder": image_folder}
+        said |= {"task_field": task_field, "source_field": source_field}
+        _must_be_unsaid({**said, "hash_images": hash_images})
         named = PoolConfig(**pool.opened)
     elif not isinstance(pool, str | Path | Sequence):
         raise InputError(f"a pool is a Pool or the path of one, not a {type(pool).__name__}.")
@@ -196,6 +214,16 @@ def configured(
     )
 
 
+def _must_be_unsaid(how_to_open: Mapping[str, Any]) -> None:
+    """Raise `InputError` for what is said about opening a pool that is open."""
+    said = [name for name, value in how_to_open.items() if value]
+    if said:
+        raise InputError(
+            f"the pool is open already, so {', '.join(said)} cannot be changed.",
+            fix="Say it to Pool.open, or name the pool by its file.",
+        )
+
+
 def texts(paths: Paths) -> tuple[str, ...]:
     """Return one path or several as texts."""
     return tuple(map(str, [paths] if isinstance(paths, str | Path) else paths))
@@ -211,12 +239,22 @@ def share(text: str) -> Fraction:
         value = Fraction(text.removesuffix("%").strip())
     except (ValueError, ZeroDivisionError):
         raise InputError(
-            f'"{text}" is not a share.', fix="For example: --max-unusable 3%"
+            f'"{text}" is not a share.', fix="A share is a percentage such as 3%, or 0.03."
         ) from None
     value = value / 100 if text.strip().endswith("%") else value
     if not 0 <= value <= 1:
         raise InputError(f'"{text}" is not between 0% and 100%.')
     return value
+
+
+def _not_yaml(path: str | Path, error: Exception) -> InputError:
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return InputError("is not YAML, which is text in UTF-8.", where=str(path))
+    mark = error.problem_mark
+    return InputError(
+        f"is not valid YAML: {error.problem}.",
+        where=f"{path}, line {mark.line + 1}, column {mark.column + 1}",
+    )
 
 
 def _listed(value: Any) -> Any:
@@ -240,7 +278,11 @@ _NAMES = {
 
 def _build(kind: type[Any], plain: Any, where: str) -> Any:
     if not isinstance(plain, dict):
-        raise InputError("a mapping of names to values was expected.", where=where)
+        raise InputError(
+            "a mapping of names to values was expected.",
+            where=where,
+            fix="The run.yaml of a finished run shows how it is written.",
+        )
     known = [f.name for f in dataclasses.fields(kind)]
     values = {}
     for name, value in plain.items():
@@ -261,7 +303,10 @@ def _build(kind: type[Any], plain: Any, where: str) -> Any:
     for name, wanted in get_type_hints(kind).items():
         if name in values:
             _must_be(values[name], wanted, f"{where}, {name}")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except VisiftError as error:
+        raise InputError(error.what, where=where, fix=error.fix) from None
 
 
 def _must_be(value: Any, wanted: Any, where: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from visift.errors import StorageError
+from visift.errors import InputError, StorageError
 
 
 def write_atomically(path: Path, data: Any) -> None:
@@ -49,10 +49,49 @@ def disk_errors(where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "the disk is full" if full else f"cannot be written ({error.strerror})"
-        fix = "Free some space" if full else "Choose another folder"
+        what = "the disk is full" if full else f"cannot be written ({_why(error)})"
+        free = "Free some space and run the same command again: what is measured is kept."
         raise StorageError(
-            f"{what}.",
-            where=str(where),
-            fix=f"{fix} and run the same command again: what is measured is kept.",
+            f"{what}.", where=str(where), fix=free if full else "Choose another folder."
         ) from error
+
+
+def _why(error: OSError) -> str:
+    in_the_way = error.errno in (errno.EEXIST, errno.ENOTDIR)
+    if in_the_way:
+        return "a file is in the way"
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes, on systems and disks that know how to.
+
+    Nothing is left behind, not even by a process that is killed.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on this system
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            _lock(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(flock: Callable[[int, int], None], handle: int, how: int, folder: Path) -> None:
+    try:
+        flock(handle, how)
+    except BlockingIOError:
+        raise InputError(
+            "another run is writing here.",
+            where=str(folder),
+            fix="Wait until it ends, or choose another --output.",
+        ) from None

@@ -186,6 +186,12 @@ def reopen(
         InputError: the folder holds no finished run.
         PoolError: the pool is not there, or has changed.
     """
+    if not folder.is_dir():
+        raise InputError(
+            "there is no such folder.",
+            where=str(folder),
+            fix="Name the --output of a visift select that ended.",
+        )
     if not (folder / "manifest.json").is_file():
         raise InputError(
             "holds no finished run.",

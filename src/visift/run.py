@@ -28,11 +28,13 @@ from visift.rundir import RunFolder
 from visift.say import (
     Say,
     say_budget,
+    say_card,
     say_duplicates,
     say_method,
     say_nothing,
     say_plan,
     say_pool,
+    say_uncounted,
     say_unused,
 )
 from visift.selection import Selection
@@ -153,26 +155,30 @@ def execute(
         check_export(trainer, pool, np.union1d(pool.rows("candidate"), pool.rows("kept")))
     lab = _lab(config, pool, asked.imported, progress or Silent())
     budget, tokens = _counted(say, pool, lab, config.model, asked.budget)
-    folder = RunFolder.begin(output, config, overwrite)
     inputs = asked.method.measure(pool, lab, budget)
     say_unused(say, asked.imported, lab)
     say_plan(say, lab)
-    lab.resolve()
-    found = Quarantine.of(faults, lab.failures())
-    found.check(pool, asked.allowed, "What is measured is kept.")
-    if found.reasons:
-        say("Set aside", f"{found.summary()} → {folder.path / 'quarantine.parquet'}")
-    say_method(say, pool, asked.method, named, config.model)
-    if budget is not None:
-        budget = priced(pool, budget, tokens)
-    choice = asked.method.choose(pool, inputs, budget)
-    say_duplicates(say, choice)
-    selection = Selection.of(pool, choice, found.reasons)
-    used = settings_of(asked.method, config.settings)
-    run = run_of(folder.path, config, pool, used, selection, choice.rows, found)
-    seconds = time.monotonic() - started
-    run = replace(run, ledger=lab.ledger, identities=lab.identities(), seconds=seconds)
-    folder.write(run, say)
+    if hasattr(asked.method, "model"):
+        say_card(say, config.pool.files, config.model)
+    with RunFolder.begin(output, config, overwrite) as folder:
+        lab.resolve()
+        found = Quarantine.of(faults, _failures(lab, tokens))
+        found.check(pool, asked.allowed, "What is measured is kept.")
+        if found.reasons:
+            say("Set aside", f"{found.summary()} → {folder.path / 'quarantine.parquet'}")
+        say_uncounted(say, pool, tokens)
+        unused = config.model if tokens is None or lab.given("text_tokens") else None
+        say_method(say, pool, asked.method, named, unused)
+        if budget is not None:
+            budget = priced(pool, budget, tokens)
+        choice = asked.method.choose(pool, inputs, budget)
+        say_duplicates(say, choice)
+        selection = Selection.of(pool, choice, found.reasons)
+        used = settings_of(asked.method, config.settings)
+        run = run_of(folder.path, config, pool, used, selection, choice.rows, found)
+        seconds = time.monotonic() - started
+        run = replace(run, ledger=lab.ledger, identities=lab.identities(), seconds=seconds)
+        folder.write(run, say)
     return replace(run, seconds=time.monotonic() - started)
 
 
@@ -187,10 +193,16 @@ def _counted(
     if budget is None:
         return None, None
     tokens = ask_tokens(pool, lab, model, budget)
-    say_budget(say, budget, tokens is not None)
+    say_budget(say, lab, budget, tokens is not None)
     budget = budget if tokens is not None else priced(pool, budget, None)
     limit_of(pool, np.concatenate([pool.rows("kept"), pool.rows("candidate")]), budget)
     return budget, tokens
+
+
+def _failures(lab: LocalLab, tokens: Measured | None) -> dict[int, str]:
+    """Return the rows without a value that the method asked for; tokens of a budget may lack."""
+    asked = [handle for handle in lab.handles if handle is not tokens]
+    return replace(lab, handles=asked).failures()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import dataclasses
 import json
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 from visift.config import RunConfig
 from visift.engine.ledger import Entry
 from visift.errors import InputError
-from visift.files import disk_errors, write_atomically
+from visift.files import claimed, disk_errors, write_atomically
 from visift.methods.method import Setting
 from visift.models.ref import ModelRef
 from visift.report.card import dataset_card
@@ -43,27 +44,24 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def begin(cls, path: Path, config: RunConfig, overwrite: bool) -> RunFolder:
+    @contextmanager
+    def begin(cls, path: Path, config: RunConfig, overwrite: bool) -> Iterator[RunFolder]:
         """Claim a folder for a run; a finished run in it stays as it is until `write`.
 
         Raises:
-            InputError: it holds another finished run, or files that are no run.
+            InputError: it holds another finished run, files that are no run, or a run that is
+                being written by another process.
         """
-        note = path / "run.yaml"
         if path.is_file():
             raise InputError("is a file.", where=str(path), fix="Choose another --output.")
-        if not note.exists() and path.exists() and any(path.iterdir()):
-            raise InputError(
-                "is not empty and holds no run.", where=str(path), fix="Choose another --output."
-            )
-        finished = (path / "manifest.json").exists()
-        if finished and not overwrite:
-            _must_be_the_same(RunConfig.from_yaml(note), config, path)
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            if not finished:
-                write_atomically(note, config.to_yaml().encode())
-        return cls(path)
+        with claimed(path):
+            _must_be_free(path, config, overwrite)
+            if not (path / "manifest.json").exists():
+                with disk_errors(path):
+                    write_atomically(path / "run.yaml", config.to_yaml().encode())
+            yield cls(path)
 
     def write(self, run: Run, say: Callable[[str, str], None] = lambda label, text: None) -> None:
         """Write everything a finished run holds, in place of what was there.
@@ -97,6 +95,17 @@ class RunFolder:
             write_atomically(self.path / "manifest.json", f"{text}\n".encode())
 
 
+def _must_be_free(path: Path, config: RunConfig, overwrite: bool) -> None:
+    """Raise `InputError` for a folder that holds something else than this run."""
+    note = path / "run.yaml"
+    if not note.exists() and any(path.iterdir()):
+        raise InputError(
+            "is not empty and holds no run.", where=str(path), fix="Choose another --output."
+        )
+    if (path / "manifest.json").exists() and not overwrite:
+        _must_be_the_same(RunConfig.from_yaml(note), config, path)
+
+
 def _must_be_the_same(before: RunConfig, now: RunConfig, path: Path) -> None:
     then, asked = before.result(), now.result()
     changed = [name for name, value in asked.items() if then[name] != value]
@@ -109,23 +118,35 @@ def _must_be_the_same(before: RunConfig, now: RunConfig, path: Path) -> None:
 
 
 def read_settings(folder: Path) -> list[Setting]:
-    """Return the settings of a finished run's method, from its manifest."""
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    return [Setting(**said) for said in manifest["settings"]]
+    """Return the settings of a finished run's method; raises `InputError`, see `_read_manifest`."""
+    return [Setting(**said) for said in _read_manifest(folder)["settings"]]
 
 
 def read_costs(folder: Path) -> tuple[list[Entry], list[dict[str, Any]], float]:
-    """Return ledger, signal identities and seconds of a finished run, from its manifest."""
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    """Return ledger, signal identities and seconds of a finished run; raises `InputError`."""
+    manifest = _read_manifest(folder)
     ledger = [Entry(**entry) for entry in manifest["cost"]["ledger"]]
     return ledger, manifest["signals"], manifest["cost"]["seconds"]
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a finished run; raises `InputError` for a damaged one."""
+    with suppress(OSError, ValueError, AttributeError):
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if manifest.keys() >= {"settings", "cost", "signals"}:
+            return dict(manifest)
+    raise InputError(
+        "manifest.json is missing or damaged.",
+        where=str(folder),
+        fix="Run the selection again: what is measured is kept.",
+    )
 
 
 def _manifest(run: Run) -> dict[str, Any]:
     facts, identities = run.selection.facts, run.identities
     return {
         "versions": _versions(bool(identities)),
-        "pool": [_fingerprint(file.reader.path) for file in run.pool.files],
+        "pool": [{**_fingerprint(file.reader.path), "role": file.role} for file in run.pool.files],
         "method": run.config.method,
         "settings": [dataclasses.asdict(setting) for setting in run.settings],
         "model": _model(run.config.model, bool(identities)),
@@ -135,6 +156,8 @@ def _manifest(run: Run) -> dict[str, Any]:
         "budget": run.config.budget,
         "counts": {
             "records": len(run.pool),
+            "kept": len(run.pool.rows("kept")),
+            "have": int(run.pool.has_role("have").sum()),
             "set aside": len(run.quarantine.reasons),
             "usable": int(facts["usable"]),
             "selected": len(run.selection),

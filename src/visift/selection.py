@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from visift.budget import Budget
-from visift.errors import InputError, PoolError
+from visift.errors import InfeasibleBudget, InputError, PoolError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ class Selection:
             source, task, group, quota, tied.
         scores: one row a record of the pool: uid, content_hash, file, row, source, task, group,
             score, status.
-        facts: see `Choice.facts`, and how many records were usable.
+        facts: see `Choice.facts`, how many records were usable, and how many kept are in.
     """
 
     table: pa.Table = field(repr=False)
@@ -96,7 +96,8 @@ class Selection:
         }
         scores = everything.append_column("group", group).append_column("score", score)
         scores = scores.append_column("status", _status(choice, pool.left_out, set_aside))
-        return cls(pa.table(columns), scores, dict(choice.facts))
+        kept = int(pool.has_role("kept")[choice.rows].sum())
+        return cls(pa.table(columns), scores, {**choice.facts, "kept": kept})
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -129,7 +130,7 @@ class Selection:
 
         Raises:
             InputError: the method does not promise nested budgets, or the budget counts images.
-            InfeasibleBudget: more than was selected.
+            InfeasibleBudget: more than was selected, or less than what is always in.
         """
         if not self.facts.get("nested", False):
             raise InputError(
@@ -144,6 +145,9 @@ class Selection:
             raise InputError(
                 f"{wanted.text} is {limit:,} records, more than the {len(self):,} selected."
             )
+        kept = int(self.facts.get("kept", 0))
+        if limit < kept:
+            raise InfeasibleBudget(f"{wanted.text} is fewer than the {kept:,} records of --keep.")
         table = self.table.slice(0, limit)
         place = table.schema.get_field_index("quota")
         group = table["group"].combine_chunks()
@@ -184,7 +188,9 @@ class Selection:
             facts = json.loads((table.schema.metadata or {})[b"visift"])
         except (OSError, pa.ArrowInvalid, KeyError):
             raise InputError(
-                "holds no selection.", where=str(folder), fix="Name the folder of a finished run."
+                "holds no selection: selection.parquet or scores.parquet is missing or damaged.",
+                where=str(folder),
+                fix="Run the selection again: what is measured is kept.",
             ) from None
         return cls(table, scores, facts)
 

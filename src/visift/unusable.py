@@ -103,7 +103,7 @@ class Quarantine:
         on = f", or go on without: --max-unusable {percent:g}%" if count < total else ""
         raise TooManyUnusable(
             f"{count:,} of {total:,} records cannot be used: {self._by_source(pool)} "
-            f"(first: {pool.uids(np.array([first]))[0]}, {reason}).",
+            f"(first: {_place(pool, first, reason)}, {reason}).",
             fix=f"{self._remedy(pool)}{on}. {after}",
         )
 
@@ -120,3 +120,10 @@ class Quarantine:
         shown = [f"{n:,} {source} ({kind})" for (source, kind), n in counts.most_common(_SHOWN)]
         more = len(counts) - len(shown)
         return ", ".join(shown) + (f" and {more} more kinds" if more > 0 else "")
+
+
+def _place(pool: Pool, row: int, reason: str) -> str:
+    """Return where a record is; where its text is at fault, with the byte: files are large."""
+    uid = pool.uids(np.array([row]))[0]
+    at_fault = pool.index["fault"][row].as_py() == reason
+    return f"{uid} at byte {pool.start(row):,}" if at_fault else uid

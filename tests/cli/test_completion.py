@@ -61,7 +61,7 @@ def test_the_command_prints_the_script(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_another_shell(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["completion", "csh"]) == 1
-    assert "'csh'" in capsys.readouterr().err
+    assert '"csh"' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)

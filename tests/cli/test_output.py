@@ -1,4 +1,4 @@
-"""What is printed while something goes on, and numbers as people say them."""
+"""What is printed while something goes on."""
 
 from __future__ import annotations
 
@@ -8,41 +8,8 @@ from rich.text import Text
 
 from visift.cli.output import Printer
 from visift.cli.progress import Bar, MeasureProgress, bar, counting_what_is_kept
-from visift.cli.terminal import counted, duration, n_bytes
 from visift.models.ref import ModelRef
 from visift.signals.features import VisualFeatures
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (41.2, "41 s"), (725, "12 min"), (7500, "2 h 05 min")],
-)
-def test_durations(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
-
-
-@pytest.mark.parametrize(
-    ("number", "said"),
-    [
-        (0, "0 bytes"),
-        (999, "999 bytes"),
-        (1000, "1.0 kB"),
-        (412_000_000, "412 MB"),
-        (999_600_000, "1.0 GB"),
-        (2_740_000_000, "2.7 GB"),
-        (5_450_000_000_000, "5,450.0 GB"),
-    ],
-)
-def test_sizes(number: int, said: str) -> None:
-    assert n_bytes(number) == said
-
-
-def test_counts() -> None:
-    assert [counted(n, "record") for n in (0, 1, 1024)] == [
-        "0 records",
-        "1 record",
-        "1,024 records",
-    ]
 
 
 def test_without_a_terminal_a_bar_is_a_line_now_and_then(

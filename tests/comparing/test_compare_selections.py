@@ -90,13 +90,14 @@ def test_the_overlap_by_chance_is_that_of_all_selections(tmp_path: Path) -> None
     assert pair.spread == pytest.approx(np.std(overlaps))
 
 
-def test_records_set_aside_could_not_be_chosen(tmp_path: Path) -> None:
+def test_records_that_were_ruled_out_could_not_be_chosen(tmp_path: Path) -> None:
     a = made(tmp_path / "a", numbered(10), [0, 1], bad={9: "image missing: x"})
-    b = made(tmp_path / "b", numbered(10), [0, 1], status={8: "have"})
+    ruled_out = {8: "have", 7: "duplicate: of pool.json#6"}
+    b = made(tmp_path / "b", numbered(10), [0, 1], status=ruled_out)
     found = compare([a, b])
-    assert (found.pairs[0].shared, found.pairs[0].spread) == (8, None)
-    assert found.pairs[0].expected == pytest.approx(8 * (2 / 9) * (2 / 9))
-    assert found.notices == ("a could choose from 9 records, b from 9; 8 of them are the same",)
+    assert (found.pairs[0].shared, found.pairs[0].spread) == (7, None)
+    assert found.pairs[0].expected == pytest.approx(7 * (2 / 9) * (2 / 8))
+    assert found.notices == ("a could choose from 9 records, b from 8; 7 of them are the same",)
 
 
 def test_ranks_are_compared_on_common_records(tmp_path: Path) -> None:

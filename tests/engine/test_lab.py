@@ -16,10 +16,11 @@ import pytest
 
 from engine.faulty import Faulty
 from engine.simple import MeanColour, NeverOpens, TextLength, noted, plain_pool, write_pool
-from visift.engine import lab as lab_module
+from visift.engine import blocks
 from visift.engine import measured as measured_module
+from visift.engine.blocks import TRIES
 from visift.engine.executor import Executor, Inline
-from visift.engine.lab import TRIES, Examples, LocalLab
+from visift.engine.lab import Examples, LocalLab
 from visift.engine.ledger import Entry
 from visift.engine.processes import Processes
 from visift.errors import ModelError, StorageError
@@ -31,7 +32,7 @@ CPU = ("cpu",)
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab_module, "BLOCK_ITEMS", 4)
+    monkeypatch.setattr(blocks, "BLOCK_ITEMS", 4)
 
 
 @pytest.fixture
@@ -472,10 +473,10 @@ import sys
 from pathlib import Path
 import numpy as np
 from engine.simple import MeanColour
-from visift.engine import lab
+from visift.engine import blocks, lab
 from visift.pool.pool import Pool
 
-lab.BLOCK_ITEMS = 4
+blocks.BLOCK_ITEMS = 4
 pool = Pool.open(sys.argv[1])
 here = lab.LocalLab(pool, Path(sys.argv[2]), lambda: ("cpu",))
 handle = here.measure(MeanColour(seconds=0.02), lab.Examples(np.arange(len(pool))))

@@ -47,7 +47,7 @@ def test_options_reach_the_export(run_dir: Path, capsys: pytest.CaptureFixture[s
         (["--copy-images", "--absolute"], "--copy-images and --absolute exclude each other."),
         (["--embed"], "--embed is nothing that LLaVA can be given."),
         (["--on-mismatch", "fix"], "ecords for llava are written byte for byte"),
-        (["--order", "random"], "'random' is not one of 'original', 'rank', 'shuffle'"),
+        (["--order", "random"], '--order "random": one of original, rank, shuffle was expected.'),
     ],
 )
 def test_what_cannot_be_asked(

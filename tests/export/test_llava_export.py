@@ -199,10 +199,36 @@ def test_run_md_says_how_to_train(tmp_path: Path) -> None:
     assert "train subset\ntrain control\ntrain random\n```" in said
     assert "Every arm has 2 records: as many epochs are as many steps" in said
     assert "| `control` | 2 | 1 | 2 | random records with the selection's share" in said
-    assert "Several images in 2 records: LLaVA-NeXT reads them, LLaVA-1.5 does not." in said
+    assert told == ["Images are a list in 2 records: LLaVA-NeXT reads that, LLaVA-1.5 stops there."]
+    assert f"- {told[0]}\n" in said
     assert "Not as many `<image>` tags as images in 2 records;" in said
     assert "Text-only, without the key `image` as LLaVA wants it: 1 record." in said
-    assert told == []
+
+
+def turns(*speakers: str, rest: bytes = b"") -> bytes:
+    said = [{"from": speaker, "value": "x"} for speaker in speakers]
+    return b"{" + rest + b'"conversations":' + json.dumps(said).encode() + b"}"
+
+
+def test_what_would_stop_training_is_said_and_can_be_left_out(tmp_path: Path) -> None:
+    """Two speakers that take turns, and one image as text, are all that LLaVA-1.5 reads."""
+    sound = [turns("human", "gpt", "human", "gpt"), turns("gpt", "human", "gpt"), turns("human")]
+    stopping = [turns("system", "human", "gpt"), turns("user", "assistant"),
+                turns("human", "human", "gpt"), turns("gpt", "gpt")]  # fmt: skip
+    listed = turns("human", "gpt", rest=b'"image":["a.png"],').replace(b'"x"', b'"<image>"', 1)
+    pool = pool_of(tmp_path, *sound, *stopping, listed)
+    arms, told = {"subset": np.arange(len(pool))}, []
+    kept = write_export("llava", pool, arms, tmp_path / "x", ranked=False, note=told.append)
+    assert raw_records(kept / "subset.json") == [*sound, *stopping, listed]
+    assert told == [
+        "LLaVA stops at 4 records (2 × turns that do not alternate between human and gpt, "
+        '1 × a turn of "system", 1 × a turn of "user"). To leave them out: '
+        "visift export RUN_DIR --on-mismatch drop",
+        "Images are a list in 1 record: LLaVA-NeXT reads that, LLaVA-1.5 stops there.",
+    ]
+    drop = ExportOptions(on_mismatch="drop")
+    left = write_export("llava", pool, arms, tmp_path / "y", ranked=False, options=drop)
+    assert raw_records(left / "subset.json") == [*sound, listed]
 
 
 def test_records_with_other_tags_than_images_are_kept_unless_asked_otherwise(

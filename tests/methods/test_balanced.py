@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from helpers import open_records, put_images, sources_pool, talk, write_json
 from methods.choosing import chosen
+from visift.engine.lab import LocalLab
 from visift.errors import InfeasibleBudget, InputError
-from visift.methods.balanced import mixture, times_shown
+from visift.methods.balanced import mixture, ordinal, times_shown
+from visift.methods.method import build
 from visift.numerics.allocate import allocate
 from visift.pool.pool import Pool
 
@@ -194,3 +196,46 @@ def test_no_torch_is_imported(tmp_path: Path) -> None:
     assert (
         subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False).returncode == 0
     )
+
+
+def test_only_text_has_labels(tmp_path: Path) -> None:
+    put_images(tmp_path, ["x.png"])
+    records = [talk(f"<image>{n}", image="x.png") for n in range(3)]
+    pool = open_records(tmp_path, [*records, talk("text", source="s")])
+    choice = chosen(pool, "balanced", "100%")
+    assert {choice.group[row] for row in range(4)} == {"all", "text-only"}
+
+
+def test_what_is_wrong_with_labels_of_kept_rows_is_said_before_measuring(tmp_path: Path) -> None:
+    sources_pool(tmp_path, {"a": 3})
+    put_images(tmp_path, ["own.png"])
+    write_json(tmp_path / "mine.json", [talk("own", image="own.png")])
+    pool = Pool.open(tmp_path / "pool.json", keep=tmp_path / "mine.json")
+    for name, parameters in (("balanced", {}), ("longest", {"per_source": True})):
+        method = build(name, parameters)
+        with pytest.raises(InputError, match=r"1 records have no source.*keep:mine\.json#0"):
+            method.measure(pool, LocalLab(pool, tmp_path, list), None)
+
+
+def test_the_reason_of_a_small_source_says_what_it_counts_as(tmp_path: Path) -> None:
+    sources_pool(tmp_path, {"big": 30, "small": 1})
+    pool = Pool.open(tmp_path / "pool.json")
+    choice = chosen(pool, "balanced", "100%", floor=0.1)
+    said = {reason.partition("; ")[2] for reason in choice.reasons}
+    assert said == {"big keeps its 96.8%", "small counts as 10% of all records, being small"}
+
+
+def test_a_source_called_text_only_shows_images(tmp_path: Path) -> None:
+    put_images(tmp_path, ["x.png"])
+    pool = open_records(tmp_path, [talk("<image>", image="x.png", source="text-only"), talk("t")])
+    reasons = [reason.partition(";")[0] for reason in chosen(pool, "balanced", 2).reasons]
+    assert sorted(reasons) == ["first record of its image", "text-only"]
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [(1, "first"), (3, "third"), (4, "4th"), (11, "11th"), (13, "13th"), (21, "21st"),
+     (22, "22nd"), (103, "103rd"), (111, "111th"), (120, "120th")],
+)  # fmt: skip
+def test_places_in_words(number: int, word: str) -> None:
+    assert ordinal(number) == word

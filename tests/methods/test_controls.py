@@ -222,3 +222,13 @@ def test_a_reordered_pool_gives_the_same_records(tmp_path: Path, method: str) ->
         [pool.content_hashes()[row] for row in chosen(pool, method, 15).rows] for pool in (one, two)
     ]
     assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("floor", [5, "b:5", 10**20])
+def test_a_floor_is_at_most_what_a_source_has(tmp_path: Path, floor: Any) -> None:
+    pool = sources_only(tmp_path, {"a": 50, "b": 3})
+    assert counts(pool, chosen(pool, "stratified", 20, min=floor).rows)["b"] == 3
+    assert counts(pool, chosen(pool, "stratified", 20, min="b:5", max="a:18").rows)["b"] == 3
+    assert len(chosen(pool, "stratified", "100%", max=10**20).rows) == 53
+    with pytest.raises(InputError, match="min=5 of b is more than its largest, 4"):
+        chosen(pool, "stratified", 20, min="b:5", max=4)

@@ -72,3 +72,15 @@ def test_nested(tmp_path: Path, n: int) -> None:
     pool = pool_of(tmp_path, [3, 3, 2, 2, 2, 1])
     smaller, larger = (chosen(pool, "longest", k).rows.tolist() for k in (n, n + 1))
     assert larger[:n] == smaller
+
+
+def test_rows_that_rank_like_one_left_out_are_tied(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, [9, 7, 7, 7, 1])
+    choice = chosen(pool, "longest", 3, clip=100)
+    assert choice.tied.tolist() == [False, True, True]
+    assert not chosen(pool, "longest", 4, clip=100).tied.any()
+    # b has 7 and 7, a has 9, 7 and 1: a tie is one inside a group.
+    choice = chosen(pool, "longest", 3, clip=100, per_source=True)
+    tied = dict(zip(choice.rows.tolist(), choice.tied.tolist(), strict=True))
+    assert [tied.get(row) for row in (0, 2)] == [False, False]
+    assert [tied[row] for row in (1, 3) if row in tied] == [True]

@@ -388,6 +388,25 @@ def test_tau_counts_kept_images(tmp_path: Path) -> None:
     assert sources == {"a": 7, "b": 7, "c": 7}
 
 
+def test_text_keeps_its_share_where_kept_images_are_all_that_tau_wants(tmp_path: Path) -> None:
+    pool, imported, _ = with_roles(tmp_path)
+    rows = choose(pool, imported, tau=0.04, text_only="proportional").rows
+    images = len(pool.images.of_rows(rows[~pool.text_only[rows]]))
+    assert images == 4  # three kept, and one of the source that nothing kept is of
+    alone = choose(pool, imported, tau=0.001, text_only="proportional").rows
+    assert set(alone[:5]) == set(pool.rows("kept"))
+    assert not pool.images.of_rows(alone[5:]).size
+    assert len(alone) <= 7, "not all text-only rows"
+
+
+def test_a_share_of_nothing_is_an_error(tmp_path: Path) -> None:
+    pool, imported = mixed_pool(tmp_path)
+    with pytest.raises(InfeasibleBudget, match="own share of 60 items selects nothing"):
+        choose(pool, imported, tau=0.001, text_only="proportional")
+    everything = choose(pool, imported, tau=1.0, text_only="proportional")
+    assert len(everything.rows) == len(pool), "text-only rows that rank last are in, too"
+
+
 def test_budgets_in_tokens(tmp_path: Path) -> None:
     pool, imported = mixed_pool(tmp_path)
     tokens = -(-pool.index["text_bytes"].to_numpy() // 4) + 10 * np.diff(pool.images.offsets)

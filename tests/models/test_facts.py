@@ -100,6 +100,30 @@ def test_the_configuration_stands_in_for_missing_weights(tmp_path: Path) -> None
     assert facts.forward_flops(2) is facts.training_flops(5) is None
 
 
+def test_images_in_tiles_have_no_stated_number_of_tokens(tmp_path: Path) -> None:
+    config = {
+        "model_type": "llava_next",
+        "image_seq_length": 144,
+        "vision_config": {"image_size": 336, "patch_size": 14},
+    }
+    facts = read_facts(folder_of(tmp_path, config))
+    assert (facts.image_tokens, facts.assumed, facts.patches) == (ASSUMED_IMAGE_TOKENS, True, 576)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_weights_that_lie_there_twice_count_once(tmp_path: Path, whole: bool) -> None:
+    tensors = {"model.layers.0.mlp.weight": [8, 8]}
+    ref = folder_of(tmp_path, {"model_type": "other"}, tensors)
+    part = tmp_path / "model-00001-of-00001.safetensors"
+    (tmp_path / "consolidated.safetensors").write_bytes(part.read_bytes())
+    if whole:
+        (tmp_path / "model.safetensors").write_bytes(part.read_bytes())
+    else:
+        index = {"weight_map": dict.fromkeys(tensors, part.name)}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert read_facts(ref).language == 64
+
+
 @pytest.mark.parametrize("config", ["", "{", "[]", '{"text_config": 3}'])
 def test_damaged_files_say_nothing(config: str, tmp_path: Path) -> None:
     ref = folder_of(tmp_path, config)

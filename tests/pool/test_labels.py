@@ -9,7 +9,7 @@ import pytest
 
 from helpers import open_records, talk, write_json
 from visift.errors import InputError
-from visift.pool.labels import path_prefix
+from visift.pool.labels import path_prefix, strange_folders
 from visift.pool.pool import Pool
 
 
@@ -91,3 +91,58 @@ def test_the_conversation_is_no_label(tmp_path: Path, field: str) -> None:
 )
 def test_path_prefix(path: str, prefix: str | None) -> None:
     assert path_prefix([path]) == prefix
+
+
+LETTER = "Answer with the option's letter from the given choices directly."
+SHORT = "Answer the question using a single word or phrase."
+LIKE_LLAVA = [
+    ("coco/1.jpg", f"<image>\nwhich?\nA. a\n{LETTER}", "a_okvqa"),
+    (
+        "coco/2.jpg",
+        "<image>\nPlease provide a short description for this region: [0, 1]",
+        "refcoco",
+    ),
+    ("coco/3.jpg", "Please provide the bounding box coordinate of the region: a dog", "refcoco"),
+    ("coco/4.jpg", f"<image>\nhow many?\n{SHORT}", "vqav2+okvqa"),
+    ("coco/5.jpg", "<image>\ndescribe", "llava"),
+    ("gqa/6.jpg", f"<image>\nhow many?\n{SHORT}", "gqa"),
+    ("ocr_vqa/7.jpg", f"<image>\nwho wrote it?\n{SHORT}", "ocr_vqa"),
+    ("textvqa/8.jpg", "<image>\ncaption", "textvqa"),
+    ("vg/9.jpg", "<image>\nregion", "vg"),
+]
+
+
+def like_llava(folder: Path, *more: dict[str, Any], but: str = "") -> Pool:
+    records = [talk(said, image=path) for path, said, _ in LIKE_LLAVA if path != but]
+    return open_records(folder, [*records, *more, talk(f"no image, {SHORT}")])
+
+
+def test_llava_665k_is_told_apart_by_folder_and_under_coco_by_prompt(tmp_path: Path) -> None:
+    pool = like_llava(tmp_path)
+    labels = [label for *_, label in LIKE_LLAVA]
+    assert pool.index["source"].to_pylist() == pool.index["task"].to_pylist() == [*labels, None]
+    by = pool.index["source_by"].to_pylist()
+    assert by == ["prompt"] * 5 + ["path"] * 4 + [None]
+
+
+def test_the_first_prompt_that_fits_decides(tmp_path: Path) -> None:
+    both = talk(f"<image>\nwhich?\n{LETTER}", image="coco/1.jpg")
+    both["conversations"] += talk(f"how many?\n{SHORT}")["conversations"]
+    assert like_llava(tmp_path, both).index["source"][len(LIKE_LLAVA)].as_py() == "a_okvqa"
+
+
+def test_a_field_wins_over_the_prompt(tmp_path: Path) -> None:
+    named = talk(f"<image>\n{SHORT}", image="coco/1.jpg", source="mine")
+    pool = like_llava(tmp_path, named)
+    assert pool.index["source"][len(LIKE_LLAVA)].as_py() == "mine"
+
+
+def test_a_pool_without_one_of_the_folders_is_somebody_elses(tmp_path: Path) -> None:
+    pool = like_llava(tmp_path, but="vg/9.jpg")
+    assert set(pool.index["source"].to_pylist()) == {"coco", "gqa", "ocr_vqa", "textvqa", None}
+    assert strange_folders(pool.index) == []
+
+
+def test_what_fits_no_folder_is_listed(tmp_path: Path) -> None:
+    more = [talk(str(n), image=path) for n, path in enumerate(["x/1.jpg", "y/1.jpg", "x/2.jpg"])]
+    assert strange_folders(like_llava(tmp_path, *more).index) == [("x", 2), ("y", 1)]

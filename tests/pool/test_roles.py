@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from helpers import put_images, talk, write_json, write_lines
+from visift.errors import PoolError
 from visift.pool.pool import Pool
 
 
@@ -64,3 +67,10 @@ def test_a_pool_without_other_roles_leaves_nothing_out(tmp_path: Path) -> None:
     pool = Pool.open(tmp_path / "pool.json")
     assert pool.left_out == {}
     assert len(pool.rows()) == 2
+
+
+def test_a_pool_without_a_candidate_is_empty(tmp_path: Path) -> None:
+    write_json(tmp_path / "pool.json", [])
+    write_json(tmp_path / "mine.json", [talk("own")])
+    with pytest.raises(PoolError, match="no records in it"):
+        Pool.open(tmp_path / "pool.json", keep=tmp_path / "mine.json")

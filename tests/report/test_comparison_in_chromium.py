@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from report.pages import HOSTILE, random_run, records, scored_run
-from report.test_report_in_chromium import CHROMIUM, DRIVER, WIDEST, axe, browser, look, requests
+from report.test_report_in_chromium import (
+    CHROMIUM,
+    DRIVER,
+    browser,
+    look,
+    must_be_accessible,
+    must_fit,
+    requests,
+)
 from visift.comparing.compare import compare
 from visift.comparing.sides import open_sides
 from visift.report.comparison import write_comparison
@@ -41,20 +49,9 @@ def test_it_opens_in_silence_and_asks_for_nothing(browser: Any, address: str) ->
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_it_never_scrolls_sideways(browser: Any, address: str, width: int) -> None:
-    look(browser, address, width)
-    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-    page = "document.documentElement"
-    needed, there = browser.execute_script(f"return [{page}.scrollWidth, {page}.clientWidth]")
-    assert needed <= there, browser.execute_script(WIDEST, there)
+    must_fit(browser, address, width)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(browser: Any, address: str, scheme: str) -> None:
-    look(browser, address, width=800, scheme=scheme)
-    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-    browser.execute_script(axe.AXE_SCRIPT)
-    found = browser.execute_async_script(
-        "axe.run({resultTypes: ['violations']}).then(arguments[arguments.length - 1])"
-    )
-    assert len(found["passes"]) > 20
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+    must_be_accessible(browser, address, scheme)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from helpers import talk, write_json
 from report.pages import HOSTILE, random_run, records, scored_run
 from visift.finished import Run
 from visift.report.card import dataset_card
@@ -47,6 +48,15 @@ def test_a_card_says_what_the_hub_asks(tmp_path: Path) -> None:
     assert "| text-only | 10 |" in text
     assert "| no source | unknown | 2 |" in text
     assert "| budget | 20% | you |" in text
+
+
+def test_shares_are_of_what_could_be_chosen(tmp_path: Path) -> None:
+    """Records that were there already are no part of what the selection is compared with."""
+    have = write_json(tmp_path / "had" / "have.json", [talk(f"had {n}") for n in range(40)])
+    run = random_run(tmp_path, records(tmp_path, SIZES, text=10), have=[have])
+    _, text = card(run)
+    assert "Chosen from 60 records (" in text
+    assert "| coco | 30 | 50.0\xa0% | 6 | 50.0\xa0% |" in text
 
 
 def test_sources_read_from_paths_are_no_names_of_data_sets(tmp_path: Path) -> None:

@@ -153,6 +153,12 @@ def test_settings_say_where_they_are_from(tmp_path: Path) -> None:
     assert str(tmp_path) not in page.html  # the folders of a machine are nobody's business
 
 
+def test_what_nobody_named_is_a_default(tmp_path: Path) -> None:
+    said = report(random_run(tmp_path, records(tmp_path, SIZES), method=None)).section("settings")
+    assert "method balanced default" in said
+    assert "seed 0 default" in said
+
+
 def test_licences_are_those_of_the_chosen_records(tmp_path: Path) -> None:
     pool = records(tmp_path, SIZES)
     for n, record in enumerate(pool[:30]):

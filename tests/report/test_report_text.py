@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visift.report.text import (
-    counted,
-    duration,
     excerpt,
     in_markdown,
     label,
@@ -90,9 +88,7 @@ def test_numbers_read_as_a_person_says_them() -> None:
         "0.0\xa0%",
         "",
     ]
-    assert [counted(1, "record"), counted(2_040, "record")] == ["1 record", "2,040 records"]
     assert [score_text(-0.0609), score_text(1234567.0)] == ["−0.0609", "1.23e+06"]
-    assert [duration(s) for s in (0.04, 59.9, 100, 9_000)] == ["0.0 s", "59.9 s", "2 min", "2.5 h"]
 
 
 def test_the_folders_of_a_machine_are_not_named() -> None:

@@ -6,6 +6,7 @@ user's input, 2 our fault, 130 Ctrl-C, 143 SIGTERM.
 
 from __future__ import annotations
 
+import errno
 import io
 import signal
 import sys
@@ -14,8 +15,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from visift.cli.everywhere import FLAGS, Everywhere
-from visift.cli.terminal import printable_lines
-from visift.errors import InputError, VisiftError, did_you_mean
+from visift.cli.terminal import let_go_of_stdout, printable_lines
+from visift.errors import InputError, StorageError, VisiftError, did_you_mean
 
 if TYPE_CHECKING:
     from visift.cli.logfile import LogFile
@@ -31,9 +32,12 @@ COMMANDS = {
     "compare": "hold selections against each other",
     "methods": "list the selection methods, or the parameters of one",
     "demo": "make a small pool with planted structure and select from it",
+    "compose": "put a LLaVA together from the parts it is published in",
     "cache": "show the size of measured values, or clear them",
     "completion": "print what completes commands and options in your shell",
 }
+
+_FULL = "Free some space and run the same command again: what is measured is kept."
 
 
 class Terminated(KeyboardInterrupt):
@@ -65,14 +69,17 @@ def run(arguments: list[str]) -> int:
     except VisiftError as error:
         return _explain(error)
     except BrokenPipeError:
-        sys.stderr.close()
+        let_go_of_stdout()
         return 0
 
 
 def _carry_out(arguments: list[str], asked: Everywhere, log: LogFile | None) -> int:
     """Carry out a command; return the exit code, having said why it is not 0."""
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        if sys.stdout is not None:  # which it is where it was closed
+            sys.stdout.flush()
+        return code
     except Terminated as stop:
         _complain(str(stop) or "Stopped.")
         return 143
@@ -90,6 +97,10 @@ def _carry_out(arguments: list[str], asked: Everywhere, log: LogFile | None) -> 
 
         if asked.debug:
             traceback.print_exc()
+        if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            let_go_of_stdout()
+            where = fault.filename or "standard output, or a temporary file"
+            return _explain(StorageError("the disk is full.", where=str(where), fix=_FULL))
         _complain(confession(fault, arguments, log, asked.log_file or ""))
         return 2
 
@@ -111,6 +122,11 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"visift {version('visift')}")
         return 0
+    if first.startswith("-"):
+        raise InputError(
+            f'"{first}" is no command.{did_you_mean(first, ("--help", "--version"))}',
+            fix="The command comes first: visift COMMAND [OPTIONS]; visift --help lists them.",
+        )
     if first not in COMMANDS:
         raise InputError(
             f'there is no command "{first}".{did_you_mean(first, COMMANDS)}',

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from visift.cli.choices import Ambiguous, By
+from visift.cli.choices import (
+    Ambiguous,
+    AsJson,
+    By,
+    HashImages,
+    ImageFolder,
+    Pools,
+    SourceField,
+    TaskField,
+)
 from visift.cli.output import Printer, print_run
 
 
@@ -20,18 +29,8 @@ def command(
             "text, of records or of ids.",
         ),
     ],
-    pool: Annotated[
-        list[str],
-        typer.Option(
-            metavar="FILE", help="Pool file (LLaVA JSON or JSONL), or a folder of them; repeatable."
-        ),
-    ] = [],  # noqa: B006 - typer reads the default, nothing changes it
-    image_folder: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER", help="Folder, archive, or folder of archives. [the pool's folder]"
-        ),
-    ] = None,
+    pool: Pools = [],  # noqa: B006 - typer reads the default, nothing changes it
+    image_folder: ImageFolder = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FOLDER", help="Run directory to write.")
     ] = "applied",
@@ -51,19 +50,13 @@ def command(
     nested: Annotated[
         bool, typer.Option("--nested", help="Export in rank order: the order of the list.")
     ] = False,
-    task_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Field that holds the task.")
-    ] = None,
-    source_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Field that holds the source.")
-    ] = None,
-    hash_images: Annotated[
-        bool, typer.Option("--hash-images", help="Know images by their bytes.")
-    ] = False,
+    task_field: TaskField = None,
+    source_field: SourceField = None,
+    hash_images: HashImages = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another run in --output.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Rebuild a selection on another copy of the pool, or from a published list."""
     from visift.applying import apply

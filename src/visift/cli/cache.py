@@ -14,8 +14,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from visift.amounts import data_size
 from visift.cli.output import Printer
-from visift.cli.terminal import n_bytes, printable
+from visift.cli.terminal import printable
 from visift.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,17 +57,17 @@ def command(
     ]
     printer = Printer(quiet=as_json)
     total = sum(store.n_bytes for store in stores)
-    printer.say("Cache", f"{folder} · {n_bytes(total)}{'' if stores else ' · nothing measured'}")
+    printer.say("Cache", f"{folder} · {data_size(total)}{'' if stores else ' · nothing measured'}")
     if stores:
         printer.say("", "")
         printer.table(_table(stores))
     freed = None
     if clear and stores:
         if not yes:
-            _confirm(f"Remove {len(stores)} of these, {n_bytes(total)}?")
+            _confirm(f"Remove {len(stores)} of these, {data_size(total)}?")
         freed = housekeeping.clear(stores, folder)
         printer.say("", "")
-        printer.say("Removed", n_bytes(freed))
+        printer.say("Removed", data_size(freed))
         for store in stores:
             if store.folder.exists():
                 printer.say("Note", f"{store.folder} holds files that visift did not write")
@@ -128,7 +129,7 @@ def _table(stores: list[StoreUse]) -> Table:
             Text(printable(f"{store.signal} {parameters}".strip())),
             Text(printable((store.model or "–")[:_SHOWN_DIGITS])),
             f"{store.items:,}",
-            n_bytes(store.n_bytes),
+            data_size(store.n_bytes),
             f"{_when(store):%Y-%m-%d}" if store.written else "–",
         )
     return table

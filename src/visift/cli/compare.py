@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from visift.cli.choices import Ambiguous, By
+from visift.cli.choices import Ambiguous, AsJson, By
 from visift.cli.output import Printer
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def command(
         str | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Write FOLDER/index.html as well."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Hold selections against each other: overlap, agreement, mix, where they disagree."""
     from visift.comparing.compare import compare

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from visift.cli.choices import ImagesOfRun, PoolOfRun, RunDir
 from visift.cli.output import Printer
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class _OnMismatch(StrEnum):
 
 
 def command(
-    run_dir: Annotated[str, typer.Argument(metavar="RUN_DIR", help="Folder of a finished run.")],
+    run_dir: RunDir,
     export: Annotated[
         list[str],
         typer.Option(metavar="TRAINER", help="llava, llama-factory or trl; may be repeated."),
@@ -38,13 +39,8 @@ def command(
         str | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="[RUN_DIR/export/TRAINER]"),
     ] = None,
-    pool: Annotated[
-        list[str],
-        typer.Option(metavar="FILE", help="The pool, if it is not where the run found it."),
-    ] = [],  # noqa: B006
-    image_folder: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Its images, likewise.")
-    ] = None,
+    pool: PoolOfRun = [],  # noqa: B006 - typer reads the default, nothing changes it
+    image_folder: ImagesOfRun = None,
     nested: Annotated[
         bool, typer.Option("--nested", help="In rank order: every smaller budget is a prefix.")
     ] = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from visift.cli.choices import AsJson, HashImages, ImageFolder, Pools, SourceField, TaskField
 from visift.cli.inspection import print_inspection
 from visift.cli.output import Printer
 from visift.cli.progress import bar
@@ -17,16 +18,8 @@ if TYPE_CHECKING:
 
 
 def command(
-    pool: Annotated[
-        list[str],
-        typer.Option(metavar="FILE", help="Pool file, or a folder of them; repeatable."),
-    ] = [],  # noqa: B006 - typer reads the default, nothing changes it
-    image_folder: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER", help="Folder, archive, or folder of archives. [the pool's folder]"
-        ),
-    ] = None,
+    pool: Pools = [],  # noqa: B006 - typer reads the default, nothing changes it
+    image_folder: ImageFolder = None,
     verify_images: Annotated[
         bool, typer.Option("--verify-images", help="Decode every image: minutes, not seconds.")
     ] = False,
@@ -38,16 +31,10 @@ def command(
             "corrupt, extensions; repeatable. The last two decode every image.",
         ),
     ] = [],  # noqa: B006
-    task_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Field that holds the task.")
-    ] = None,
-    source_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Field that holds the source.")
-    ] = None,
-    hash_images: Annotated[
-        bool, typer.Option("--hash-images", help="Know images by their bytes.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    task_field: TaskField = None,
+    source_field: SourceField = None,
+    hash_images: HashImages = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look at a pool: counts, missing images, duplicates, lengths. Nothing is changed."""
     from visift.pool.findings import DECODED, check_finding

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from visift.amounts import counted
 from visift.cli.output import Printer
-from visift.cli.terminal import counted, printable
+from visift.cli.terminal import printable
 
 if TYPE_CHECKING:
     from visift.pool.findings import Inspection, SourceFacts, Spread

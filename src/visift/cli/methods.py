@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from visift.cli.output import Printer, plain_table
-from visift.methods.method import METHODS, Method, method_class
+
+if TYPE_CHECKING:
+    from visift.methods.method import Method
 
 
 def command(
@@ -21,6 +23,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List the selection methods, or the parameters of one."""
+    from visift.methods.method import METHODS, method_class
+
     printer = Printer(quiet=False)
     if as_json:
         said = [_facts(method) for method in (METHODS if name is None else [name])]
@@ -42,6 +46,8 @@ def command(
 
 def _facts(name: str) -> dict[str, Any]:
     """Return what is described by `docs/schemas/methods.schema.json`."""
+    from visift.methods.method import method_class
+
     kind = method_class(name)
     return {
         "name": name,
@@ -70,6 +76,8 @@ def _documented(kind: type[Method]) -> list[dataclasses.Field[Any]]:
 
 
 def _methods() -> Table:
+    from visift.methods.method import METHODS, method_class
+
     table = plain_table("method", "paper", "nested", "groups by", "what it keeps")
     for name in METHODS:
         kind = method_class(name)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from visift.cli.terminal import LABEL_WIDTH, duration, n_bytes, printable
+from visift.amounts import data_size, duration
+from visift.cli.terminal import LABEL_WIDTH, printable, show
+from visift.config import DEFAULT_METHOD
 
 if TYPE_CHECKING:
     from visift.finished import Run
@@ -45,7 +47,7 @@ class Printer:
         if self.quiet and label == "Note":
             print(f"note  {printable(text)}", file=sys.stderr)
         if not self.quiet:
-            print(f"{label:<{LABEL_WIDTH}}{printable(text)}".rstrip(), flush=True)
+            show(f"{label:<{LABEL_WIDTH}}{printable(text)}".rstrip())
 
     def warn(self, text: str) -> None:
         """Print a warning, whoever reads stdout."""
@@ -61,7 +63,7 @@ class Printer:
         # Without colours, so that whatever commands a terminal in it is from a record.
         Console(file=drawn, width=width, highlight=False, color_system=None).print(table)
         lines = drawn.getvalue().splitlines()
-        print("\n".join(printable(line.rstrip()) for line in lines), flush=True)
+        show("\n".join(printable(line.rstrip()) for line in lines))
 
 
 def plain_table(*columns: str) -> Table:
@@ -78,8 +80,8 @@ def summary(run: Run) -> dict[str, Any]:
     Described by `docs/schemas/select.schema.json`.
     """
     pool, facts = run.pool, run.selection.facts
-    offered = np.flatnonzero(~pool.has_role("have"))
-    shown = pool.images.flat[pool.images.positions(offered)]
+    offered = (~pool.has_role("have")).nonzero()[0]
+    _, found, not_found = pool.images.counts(offered)
     report = run.folder / "report" / "index.html"
     return {
         "method": run.config.method,
@@ -87,10 +89,7 @@ def summary(run: Run) -> dict[str, Any]:
         "records": len(offered),
         "kept": int(pool.has_role("kept")[run.rows].sum()),
         "have": len(pool) - len(offered),
-        "images": {
-            "found": len(np.unique(shown[shown >= 0])),
-            "not_found": int((shown < 0).sum()),
-        },
+        "images": {"found": found, "not_found": not_found},
         "set_aside": len(run.quarantine.reasons),
         "set_aside_by_kind": dict(run.quarantine.kinds()),
         "usable": facts["usable"],
@@ -135,7 +134,7 @@ def source_table(said: dict[str, Any]) -> Table:
     rows = list(said["sources"].items())
     for source, count in rows[:_SHOWN_SOURCES]:
         table.add_row(
-            Text(f"  {source}"),
+            Text(f"  {printable(source)}"),
             f"{count['pool']:,}",
             f"{count['pool'] / total:.1%}",
             f"{count['selected']:,}",
@@ -151,7 +150,7 @@ def print_run(printer: Printer, run: Run) -> None:
     said = summary(run)
     share = said["selected"] / max(said["usable"], 1)
     text = said["text_only"]["selected"]
-    memory = f", {n_bytes(said['peak_bytes'])}" if said["peak_bytes"] else ""
+    memory = f", {data_size(said['peak_bytes'])}" if said["peak_bytes"] else ""
     printer.say(
         "Selected",
         f"{said['selected']:,} of {said['usable']:,} usable records ({share:.1%})"
@@ -169,7 +168,10 @@ def print_run(printer: Printer, run: Run) -> None:
     for written in _written(run):
         printer.say(label, written)
         label = ""
-    printer.say("Next", _next(run))
+    label = "Next"
+    for step in _next(run):
+        printer.say(label, step)
+        label = ""
 
 
 def _written(run: Run) -> Iterator[str]:
@@ -195,9 +197,21 @@ def _by_arm(path: Path) -> tuple[int, str]:
     return (order.index(stem) if stem in order else len(order), path.name)
 
 
-def _next(run: Run) -> str:
-    if run.config.method == "balanced":
-        return "To try to beat this: visift plan --all --model <pre-tuning checkpoint>"
+def _next(run: Run) -> Iterator[str]:
+    """Yield what to do now: train on it, and for the default what could beat it, at what cost."""
     how = [run.folder / "export" / trainer / "RUN.md" for trainer in run.config.export]
     there = [str(path) for path in how if path.exists()]
-    return f"Train on subset and on control{', see ' if there else ''}{', '.join(there[:1])}"
+    yield f"Train on subset and on control{', see ' if there else ''}{', '.join(there[:1])}"
+    if run.config.method == DEFAULT_METHOD and len(run.pool.images):
+        images = f"{len(run.pool.images):,} partial forward passes"
+        yield f"To try to beat this: prism, for {images} of your model. What that costs:"
+        yield f"visift plan --all {_pool_flags(run)} --model <pre-tuning checkpoint> --flops h100"
+
+
+def _pool_flags(run: Run) -> str:
+    """Return the flags that name the pool and the budget of a run."""
+    pool = run.config.pool
+    folder = [] if pool.image_folder is None else ["--image-folder", pool.image_folder]
+    named = [part for file in pool.files for part in ("--pool", file)]
+    budget = [] if run.config.budget is None else ["--budget", run.config.budget]
+    return shlex.join([*named, *folder, *budget])

@@ -18,6 +18,7 @@ from visift.cli.single import command_function
 _FILES = ("FILE", "FOLDER", "DIR", "PATH")
 #: So may the values of these be, beside what their name says.
 _FILES_TOO = ("--model",)
+_NUMBERS = {int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Parameter:
         repeatable: whether it may be given several times.
         required: whether it must be given.
         choices: all values there are; empty where any is allowed.
+        number: `a whole number` or `a number`, where its value is one.
     """
 
     flags: tuple[str, ...]
@@ -39,6 +41,7 @@ class Parameter:
     repeatable: bool = False
     required: bool = False
     choices: tuple[str, ...] = ()
+    number: str = ""
 
     @property
     def is_file(self) -> bool:
@@ -49,7 +52,12 @@ class Parameter:
 
 def parameters() -> dict[str, list[Parameter]]:
     """Return the parameters of every command, in the order of its help."""
-    return {name: [*_of(name), *everywhere()] for name in COMMANDS}
+    return {name: of_command(name) for name in COMMANDS}
+
+
+def of_command(name: str) -> list[Parameter]:
+    """Return the parameters of one command."""
+    return [*_of(name), *everywhere()]
 
 
 def everywhere() -> list[Parameter]:
@@ -85,6 +93,7 @@ def _parameter(
         repeatable=get_origin(kind) in (list, tuple),
         required=one.default is inspect.Parameter.empty,
         choices=tuple(choices),
+        number=next((_NUMBERS[part] for part in inner if part in _NUMBERS), ""),
     )
 
 

@@ -9,6 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from visift.cli.choices import (
+    AsJson,
+    HashImages,
+    Have,
+    ImageFolder,
+    Keep,
+    Model,
+    Pools,
+    Settings,
+    Signals,
+    SourceField,
+    TaskField,
+    Text,
+)
 from visift.cli.output import Printer
 from visift.config import EngineConfig, PoolConfig, RunConfig, share
 from visift.errors import InputError
@@ -19,53 +33,28 @@ if TYPE_CHECKING:
 
     from visift.planning.outcome import MethodPlan, Plan
 
-Text = str | None
-
 _SEVERAL: list[str] = []
 
 
 def command(
-    pool: Annotated[
-        list[str],
-        typer.Option(metavar="FILE", help="Pool file or folder, as for select; repeatable."),
-    ] = _SEVERAL,
-    image_folder: Annotated[
-        Text, typer.Option(metavar="FOLDER", help="Folder or archives. [the pool's folder]")
-    ] = None,
-    keep: Annotated[
-        list[str], typer.Option(metavar="FILE", help="Records that are always in.")
-    ] = _SEVERAL,
-    have: Annotated[
-        list[str], typer.Option(metavar="FILE", help="Records trained on already.")
-    ] = _SEVERAL,
+    pool: Pools = _SEVERAL,
+    image_folder: ImageFolder = None,
+    keep: Keep = _SEVERAL,
+    have: Have = _SEVERAL,
     method: Annotated[Text, typer.Option(metavar="NAME", help="Plan this method. [all]")] = None,
     all_methods: Annotated[bool, typer.Option("--all", help="Plan every method.")] = False,
-    model: Annotated[
-        Text, typer.Option(metavar="NAME", help="Folder, hub id or NAME@REVISION.")
-    ] = None,
+    model: Model = None,
     budget: Annotated[Text, typer.Option(metavar="AMOUNT", help="As for select.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of ties and draws.")] = 0,
-    signals: Annotated[
-        list[str],
-        typer.Option(metavar="FILE", help="Parquet file of numbers measured elsewhere."),
-    ] = _SEVERAL,
-    settings: Annotated[
-        list[str],
-        typer.Option("--set", metavar="NAME=VALUE", help="Parameter of the method; repeatable."),
-    ] = _SEVERAL,
+    signals: Signals = _SEVERAL,
+    settings: Settings = _SEVERAL,
     cache: Annotated[
         Text, typer.Option(metavar="FOLDER", help="Folder of measured values, as for select.")
     ] = None,
     workers: Annotated[str, typer.Option(metavar="N", help="Processes that measure.")] = "auto",
-    task_field: Annotated[
-        Text, typer.Option(metavar="NAME", help="Field that holds the task.")
-    ] = None,
-    source_field: Annotated[
-        Text, typer.Option(metavar="NAME", help="Field that holds the source.")
-    ] = None,
-    hash_images: Annotated[
-        bool, typer.Option("--hash-images", help="Know images by their bytes.")
-    ] = False,
+    task_field: TaskField = None,
+    source_field: SourceField = None,
+    hash_images: HashImages = False,
     probe: Annotated[
         bool, typer.Option("--probe", help="Measure a sample here for the times; keeps nothing.")
     ] = False,
@@ -81,7 +70,7 @@ def command(
     utilisation: Annotated[
         Text, typer.Option(metavar="SHARE", help="Of the peak, with --flops. [40%]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what a selection would cost before it is measured."""
     from visift.cli.select import read_settings

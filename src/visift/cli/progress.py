@@ -21,7 +21,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from visift.cli.terminal import LABEL_WIDTH, duration
+from visift.amounts import duration
+from visift.cli.terminal import LABEL_WIDTH
 
 if TYPE_CHECKING:
     from visift.cli.output import Printer

@@ -7,21 +7,17 @@ from typing import Annotated
 
 import typer
 
+from visift.cli.choices import ImagesOfRun, PoolOfRun, RunDir
 from visift.cli.output import Printer
 
 
 def command(
-    run_dir: Annotated[str, typer.Argument(metavar="RUN_DIR", help="Folder of a finished run.")],
+    run_dir: RunDir,
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FOLDER", help="[RUN_DIR/report]")
     ] = None,
-    pool: Annotated[
-        list[str],
-        typer.Option(metavar="FILE", help="The pool, if it is not where the run found it."),
-    ] = [],  # noqa: B006
-    image_folder: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Its images, likewise.")
-    ] = None,
+    pool: PoolOfRun = [],  # noqa: B006 - typer reads the default, nothing changes it
+    image_folder: ImagesOfRun = None,
 ) -> None:
     """Write the report of a finished run again: one HTML file that needs nothing else."""
     from visift.finished import reopen

@@ -9,39 +9,33 @@ from typing import Annotated, Any
 
 import typer
 
+from visift.cli.choices import (
+    AsJson,
+    HashImages,
+    Have,
+    ImageFolder,
+    Keep,
+    Model,
+    Pools,
+    Settings,
+    Signals,
+    SourceField,
+    TaskField,
+    Text,
+)
 from visift.cli.output import Printer, print_run, summary
 from visift.cli.progress import MeasureProgress, counting_what_is_kept
 from visift.config import EngineConfig, PoolConfig, RunConfig
 from visift.errors import InputError
 from visift.models.ref import ModelRef
 
-Text = str | None
-
 
 def command(
-    pool: Annotated[
-        list[str],
-        typer.Option(
-            metavar="FILE", help="Pool file (LLaVA JSON or JSONL), or a folder of them; repeatable."
-        ),
-    ] = [],  # noqa: B006 - typer reads the default, nothing changes it
-    image_folder: Annotated[
-        Text,
-        typer.Option(
-            metavar="FOLDER", help="Folder, archive, or folder of archives. [the pool's folder]"
-        ),
-    ] = None,
-    keep: Annotated[
-        list[str],
-        typer.Option(metavar="FILE", help="Records that are always in, in the pool's format."),
-    ] = [],  # noqa: B006
-    have: Annotated[
-        list[str],
-        typer.Option(metavar="FILE", help="Records trained on already, which are never chosen."),
-    ] = [],  # noqa: B006
-    model: Annotated[
-        Text, typer.Option(metavar="NAME", help="Folder, hub id or NAME@REVISION.")
-    ] = None,
+    pool: Pools = [],  # noqa: B006 - typer reads the default, nothing changes it
+    image_folder: ImageFolder = None,
+    keep: Keep = [],  # noqa: B006
+    have: Have = [],  # noqa: B006
+    model: Model = None,
     method: Annotated[
         Text, typer.Option(metavar="NAME", help="See: visift methods. [balanced]")
     ] = None,
@@ -66,18 +60,20 @@ def command(
         Text, typer.Option(metavar="N", help="Processes that measure. [auto]")
     ] = None,
     executor: Annotated[
-        Text, typer.Option(metavar="NAME", help="processes or inline. [processes]")
+        Text, typer.Option(metavar="NAME", help="processes, inline or ray. [processes]")
     ] = None,
-    signals: Annotated[
-        list[str],
+    address: Annotated[
+        Text,
         typer.Option(
-            metavar="FILE", help="Parquet file of numbers measured elsewhere; repeatable."
+            metavar="ADDRESS", help="Of a Ray cluster; with --executor ray. [this machine]"
         ),
-    ] = [],  # noqa: B006
-    settings: Annotated[
-        list[str],
-        typer.Option("--set", metavar="NAME=VALUE", help="Parameter of the method; repeatable."),
-    ] = [],  # noqa: B006
+    ] = None,
+    shard_range: Annotated[
+        Text,
+        typer.Option(metavar="I/N", help="Measure the I-th of N slices only, and choose nothing."),
+    ] = None,
+    signals: Signals = [],  # noqa: B006
+    settings: Settings = [],  # noqa: B006
     export: Annotated[
         list[str],
         typer.Option(metavar="TRAINER", help="llava, llama-factory or trl; repeatable. [llava]"),
@@ -88,20 +84,14 @@ def command(
     config: Annotated[
         Text, typer.Option(metavar="FILE", help="run.yaml of another run; flags win.")
     ] = None,
-    task_field: Annotated[
-        Text, typer.Option(metavar="NAME", help="Field that holds the task.")
-    ] = None,
-    source_field: Annotated[
-        Text, typer.Option(metavar="NAME", help="Field that holds the source.")
-    ] = None,
-    hash_images: Annotated[
-        bool | None, typer.Option("--hash-images", help="Know images by their bytes.")
-    ] = None,
+    task_field: TaskField = None,
+    source_field: SourceField = None,
+    hash_images: HashImages = False,
     nested: Annotated[bool | None, typer.Option("--nested", help="Export in rank order.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another run in --output.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Choose the subset of a pool worth training on."""
     from visift.run import execute
@@ -114,7 +104,7 @@ def command(
             image_folder=image_folder,
             task_field=task_field,
             source_field=source_field,
-            hash_images=hash_images,
+            hash_images=hash_images or None,
             keep=tuple(keep) or None,
             have=tuple(have) or None,
         ),
@@ -127,7 +117,14 @@ def command(
         signals=tuple(signals) or base.signals,
         export=tuple(export) or base.export,
         nested=base.nested if nested is None else nested,
-        engine=_replaced(base.engine, cache=cache, workers=workers, executor=executor),
+        engine=_replaced(
+            base.engine,
+            cache=cache,
+            workers=workers,
+            executor=executor,
+            address=address,
+            shard_range=shard_range,
+        ),
     )
     printer = Printer(quiet=as_json)
     progress = MeasureProgress(printer)

@@ -10,7 +10,6 @@ from typing import Any
 import typer
 
 from visift.cli.everywhere import FLAGS
-from visift.errors import InputError
 
 
 def command_function(name: str) -> Callable[..., Any]:
@@ -48,9 +47,9 @@ def run_command(name: str, arguments: list[str]) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
-        raise InputError(
-            str(error.format_message()), fix=f"All options: visift {name} --help"
-        ) from None
+        from visift.cli.refusals import refusal
+
+        raise refusal(name, arguments, error) from None
     if stopped:
         raise stopped[0]
     return code if isinstance(code, int) else 0

@@ -1,6 +1,10 @@
-"""Text as a terminal may show it, whoever wrote it; times and sizes in the units people use."""
+"""Text as a terminal may show it, whoever wrote it."""
 
 from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
 
 #: Columns before the text of a line.
 LABEL_WIDTH = 10
@@ -32,27 +36,17 @@ def printable_lines(text: str) -> str:
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number of things: `1 record`, `1,024 records`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def show(text: str) -> None:
+    """Print lines at once; goes on in silence where nobody reads any more, as with `| head -1`."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        let_go_of_stdout()
 
 
-def duration(seconds: float) -> str:
-    """Return a time as a person says it: `0.4 s`, `41 s`, `12 min`, `2 h 05 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def n_bytes(number: float) -> str:
-    """Return a number of bytes as a person says it, in powers of 1000: `412 MB`, `2.7 GB`."""
-    if number < 1000:
-        return f"{number:,.0f} bytes"
-    for unit in ("kB", "MB", "GB"):
-        number /= 1000
-        if number < 999.5 or unit == "GB":
-            break
-    return f"{number:,.1f} {unit}" if number < 9.95 or unit == "GB" else f"{number:,.0f} {unit}"
+def let_go_of_stdout() -> None:
+    """Send what else is printed nowhere, so that it cannot fail again, not even at the end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -15,11 +15,10 @@ from visift.errors import InputError
 from visift.lists.matching import Ambiguous, match
 from visift.lists.published import Key, Published, read_published
 from visift.pool.pool import Pool
-from visift.selection import SELECTED, SET_ASIDE, Selection, describe_rows
+from visift.selection import NOT_SELECTED, SELECTED, SET_ASIDE, Selection, describe_rows
 
 IntArray = NDArray[np.int64]
 
-_HAVE = "have"
 _COLUMNS = ("content_hash", "uid", "source", "task", "score")
 
 
@@ -60,7 +59,7 @@ class Side:
             return np.ones(0, bool)
         status = self.pool["status"].combine_chunks().dictionary_encode()
         words = [word or "" for word in status.dictionary.to_pylist()]
-        fine = np.array([not w.startswith((SET_ASIDE, _HAVE)) for w in words] + [True])
+        fine = np.array([word in ("", SELECTED, NOT_SELECTED) for word in words] + [True])
         return np.asarray(fine[status.indices.fill_null(-1).to_numpy(zero_copy_only=False)])
 
 

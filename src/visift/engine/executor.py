@@ -2,7 +2,7 @@
 
 An executor is handed shard numbers and a way to open the work, and reports what became of each
 shard. Workers commit where they run, so an executor cannot change a value: it can only leave
-shards missing. Resume, retries and progress live outside it, once, in `lab.py`.
+shards missing. Resume, retries and progress live outside it, once, in `blocks.py`.
 """
 
 from __future__ import annotations

@@ -1,34 +1,29 @@
 """What a method may ask for, and the lab that answers on this machine.
 
 A request costs nothing until its values are needed. Then what the store lacks is cut, in pool
-order, into fixed blocks of 1,024 items; each block is measured and committed as one part file by
-whichever worker takes it. Killing anything at any moment loses the blocks in flight only.
+order, into fixed blocks of 1,024 items, which are run and committed as `engine.blocks` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.engine.executor import Event, Executor, Inline, ShardDone, ShardFailed, Work
+from visift.engine.blocks import OpenBlocks, lacking_blocks, run_blocks
+from visift.engine.executor import Executor, Inline
 from visift.engine.items import Items
 from visift.engine.ledger import Entry
 from visift.engine.measured import ByRow, Measured, Rows, StoredItems
 from visift.engine.progress import Progress, Silent
 from visift.engine.store import Keys, Store, first_places, item_keys
-from visift.errors import MeasuringError, VisiftError
 from visift.pool.pool import Pool
 from visift.signals.imported import Imported
-from visift.signals.signal import Signal, Values, identity
-
-BLOCK_ITEMS = 1024
-TRIES = 3
+from visift.signals.signal import Signal, identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,143 +182,18 @@ class LocalLab:
         Returns:
             The positions measured, and by key why an item was not.
         """
-        lacking = _lacking_blocks(store, keys, distinct)
+        lacking = lacking_blocks(store, keys, distinct)
         if not lacking:
             return distinct[:0], {}
         wanted = np.concatenate(list(lacking.values()))
         open_blocks = OpenBlocks(items, keys, signal, lacking, store, tuple(self.devices()))
         self.progress.begin(signal, len(distinct), len(distinct) - len(wanted))
         try:
-            reasons = self._run(open_blocks, store)
+            reasons = run_blocks(open_blocks, self.executor, self.progress)
         finally:
             self.progress.end()
         lost = {keys[p].tobytes(): why for p, why in reasons.items()}
         return np.setdiff1d(wanted, list(reasons)), lost
-
-    def _run(self, open_blocks: OpenBlocks, store: Store) -> dict[int, str]:
-        """Run the lacking blocks, and what they then still lack, up to `TRIES` times.
-
-        Returns:
-            By position, why an item is still missing.
-        """
-        todo = open_blocks.lacking
-        reasons: dict[int, str] = {}
-        answered = False
-        for _ in range(TRIES):
-            executor = self.executor(len(todo))
-            attempt = replace(open_blocks, lacking=todo)
-            with closing(executor.map(attempt, sorted(todo))) as events:
-                for event in events:
-                    reasons |= self._hear(event, todo[event.shard])
-                    answered |= not _is_lost(event)
-            store.refresh()
-            todo = _still_lacking(store, open_blocks.keys, todo)
-            if not todo:
-                return {}
-        if len(todo) > 1 and not answered and _count(todo) == _count(open_blocks.lacking):
-            first = reasons.get(int(todo[min(todo)][0]), "no worker answered")
-            raise MeasuringError(
-                f"nothing could be measured: {first}.",
-                fix="If memory is short, use fewer workers: --workers 1",
-            )
-        return {int(p): reasons.get(int(p), "not measured") for some in todo.values() for p in some}
-
-    def _hear(self, event: Event, positions: NDArray[np.int64]) -> dict[int, str]:
-        """Take what became of a shard; return, by position, why items of it were not measured."""
-        lost: dict[int, str] = {}
-        if isinstance(event, ShardFailed):
-            if isinstance(event.error, VisiftError):
-                raise event.error
-            lost = dict.fromkeys(positions.tolist(), event.reason)
-            if isinstance(event.error, NotAllMeasured):
-                lost = event.error.reasons
-        if isinstance(event, ShardDone) or len(lost) < len(positions):
-            self.progress.advance(len(positions) - len(lost))
-        return lost
-
-
-def _is_lost(event: Event) -> bool:
-    """Return whether a shard failed as a whole, rather than some of its items."""
-    return isinstance(event, ShardFailed) and not isinstance(event.error, NotAllMeasured)
-
-
-class NotAllMeasured(Exception):
-    """Raised by the work on a block where faults that may pass left out some of its items.
-
-    Attributes:
-        reasons: by position in the request, why an item was not measured.
-    """
-
-    def __init__(self, reasons: dict[int, str]) -> None:
-        self.reasons = reasons
-        super().__init__(reasons)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenBlocks:
-    """The measuring of one request, on its way to workers (see `executor.OpenWork`).
-
-    Attributes:
-        items: all items of the request.
-        keys: (n, 2) their keys.
-        signal: what to measure.
-        lacking: by block number, the positions in `items` that the store lacks.
-        store: where to commit; travels without the parts it has mapped.
-        devices: where to measure; worker w takes number w modulo their count.
-    """
-
-    items: Items
-    keys: Keys
-    signal: Signal
-    lacking: dict[int, NDArray[np.int64]]
-    store: Store
-    devices: tuple[str, ...]
-
-    def __call__(self, worker: int) -> Work:
-        """Load the model and return the function that measures and commits one block."""
-        measure = self.signal.open(self.devices[worker % len(self.devices)])
-
-        def work(block: int) -> None:
-            positions = self.lacking[block]
-            _commit(self.store, self.keys, positions, measure(self.items.load(positions)))
-
-        return work
-
-
-def _commit(store: Store, keys: Keys, positions: NDArray[np.int64], values: Values) -> None:
-    """Commit what is settled of a block: values, and reasons that follow from the content.
-
-    Raises:
-        NotAllMeasured: the block is not complete.
-    """
-    if not values.passing:
-        store.commit(keys[positions], values)
-        return
-    settled = [at for at in range(len(positions)) if at not in values.passing]
-    if settled:
-        store.commit(keys[positions[settled]], values.at(settled))
-    raise NotAllMeasured({int(positions[at]): str(values.reasons[at]) for at in values.passing})
-
-
-def _lacking_blocks(store: Store, keys: Keys, distinct: Rows) -> dict[int, NDArray[np.int64]]:
-    """Cut the request into blocks and return what each of them lacks, each key once."""
-    positions = distinct[store.find(keys[distinct])[:, 0] < 0]
-    if not len(positions):
-        return {}
-    blocks, starts = np.unique(positions // BLOCK_ITEMS, return_index=True)
-    return {int(b): some for b, some in zip(blocks, np.split(positions, starts[1:]), strict=True)}
-
-
-def _still_lacking(
-    store: Store, keys: Keys, blocks: dict[int, NDArray[np.int64]]
-) -> dict[int, NDArray[np.int64]]:
-    """Return what blocks still lack, without those that are complete."""
-    left = {b: some[store.find(keys[some])[:, 0] < 0] for b, some in blocks.items()}
-    return {block: some for block, some in left.items() if len(some)}
-
-
-def _count(blocks: dict[int, NDArray[np.int64]]) -> int:
-    return sum(map(len, blocks.values()))
 
 
 def _reasons(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -126,6 +126,7 @@ class Exporter:
         write: writes every arm.
         check: reads every arm back, raises `ReadbackError`.
         instructions: lines of RUN.md: the configuration, and one command an arm.
+        remarks: what of the records a person must know before training, beyond `Fit` and `Media`.
     """
 
     name: str
@@ -139,3 +140,4 @@ class Exporter:
     write: Callable[[Export], None]
     check: Callable[[Export], None]
     instructions: Callable[[Export], list[str]]
+    remarks: Callable[[Export], Iterable[str]] = lambda export: ()

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
+from visift.amounts import counted
 from visift.errors import InputError
 from visift.export.exporter import Exporter, ExportOptions, Fit
 from visift.pool.pool import Pool
@@ -117,11 +118,6 @@ def turn_fault(record: Record) -> str | None:
     return None
 
 
-def counted(count: int, noun: str) -> str:
-    """Return `1 record`, `2,311 records`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 # --- repair ---------------------------------------------------------------------------------------
 
 
@@ -146,7 +142,9 @@ def mend(record: Record, exporter: Exporter, options: ExportOptions) -> Record:
     for place in reversed(places):
         number, at, tag = place
         if place not in kept and (fix or options.escape_literal_tags):
-            texts[number] = _without(texts[number], at, tag, escape=options.escape_literal_tags)
+            before, after = texts[number][:at], texts[number][at + len(tag) :]
+            put = escaped(tag) if options.escape_literal_tags else None
+            texts[number] = _joined(before, put, after, exporter.media_tags)
     users = [number for number, turn in enumerate(record.turns) if turn.role == "user"]
     missing = len(record.images) - len(kept)
     if fix and users:
@@ -160,8 +158,11 @@ def escaped(tag: str) -> str:
     return f"< {tag[1:-1]} >"
 
 
-def _without(text: str, at: int, tag: str, *, escape: bool) -> str:
-    end = at + len(tag)
-    if escape:
-        return text[:at] + escaped(tag) + text[end:]
-    return text[:at] + text[end + text.startswith("\n", end) :]
+def _joined(before: str, put: str | None, after: str, tags: tuple[str, ...]) -> str:
+    """Return what stood around a tag, with something else in its place, or with nothing."""
+    if put is not None:
+        return before + put + after
+    after = after.removeprefix("\n")
+    # Two halves must not become a tag of their own, as in `<image<image>>`.
+    made = any((before + after).count(tag) > before.count(tag) + after.count(tag) for tag in tags)
+    return f"{before}{' ' if made else ''}{after}"

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 
+from visift.amounts import counted
 from visift.export.exporter import Export, Rows
-from visift.export.fitting import counted
 from visift.files import disk_errors
 from visift.pool.pool import Pool
 from visift.pool.record import IMAGE_TAG, Record
 
 _BLANK = " \t\r\n"
+_SPEAKERS = ("human", "gpt")
 
 
 def write(export: Export) -> None:
@@ -44,16 +48,58 @@ def write_list(pool: Pool, rows: Rows, path: Path) -> None:
         file.write(b"\n]\n")
 
 
+class _Turn(msgspec.Struct, gc=False):
+    speaker: str = msgspec.field(name="from")
+
+
+class _Said(msgspec.Struct, gc=False):
+    conversations: list[_Turn]
+    image: Any = None
+
+
+_SAID = msgspec.json.Decoder(_Said)
+
+
 def fault(record: Record) -> str | None:
-    """Return why LLaVA would show a record without its image, or an image twice.
+    """Return why LLaVA would stop at a record, show it without its image, or an image twice.
 
     It counts nothing: a second tag takes a second place for one image. In text-only records a tag
     is plain text.
     """
+    if stop := _speaker_fault(_SAID.decode(record.raw)):
+        return stop
     tags = sum(turn.text.count(IMAGE_TAG) for turn in record.turns)
     if not record.images or tags == len(record.images):
         return None
     return f'{counted(tags, f""""{IMAGE_TAG}" tag""")} for {counted(len(record.images), "image")}'
+
+
+def _speaker_fault(said: _Said) -> str | None:
+    """Return why LLaVA would stop at the speakers: it knows two, who take turns."""
+    names = [turn.speaker for turn in said.conversations]
+    other = next((name for name in names if name not in _SPEAKERS), None)
+    if other is not None:
+        return f'a turn of "{other}"'
+    talk = names[names[0] == "gpt" :]  # an answer that comes first is left out in silence
+    if any(name != _SPEAKERS[number % 2] for number, name in enumerate(talk)):
+        return "turns that do not alternate between human and gpt"
+    return None
+
+
+def remarks(export: Export) -> Iterator[str]:
+    """Yield what LLaVA would stop at in the middle of training, with counts."""
+    said = [_SAID.decode(export.pool.raw(row)) for row in export.all_rows().tolist()]
+    faults = Counter(why for one in said if (why := _speaker_fault(one)) is not None)
+    listed = sum(bool(one.image) and isinstance(one.image, list) for one in said)
+    if faults:
+        what = ", ".join(f"{count:,} × {why}" for why, count in faults.most_common())
+        yield (
+            f"LLaVA stops at {counted(faults.total(), 'record')} ({what}). To leave them out: "
+            "visift export RUN_DIR --on-mismatch drop"
+        )
+    if listed:
+        count = counted(listed, "record")
+        yield f"Images are a list in {count}: LLaVA-NeXT reads that, LLaVA-1.5 stops there."
 
 
 def instructions(export: Export) -> list[str]:
@@ -92,15 +138,12 @@ def instructions(export: Export) -> list[str]:
 def _notes(export: Export) -> Iterator[str]:
     pool, rows = export.pool, export.all_rows()
     counts = np.diff(pool.images.offsets)[rows]
-    several, empty = int((counts > 1).sum()), int(pool.text_only[rows].sum())
-    if several:
-        count = counted(several, "record")
-        yield f"Several images in {count}: LLaVA-NeXT reads them, LLaVA-1.5 does not."
+    empty = int(pool.text_only[rows].sum())
     uneven = int(((counts > 0) & (pool.index["tags"].to_numpy()[rows] != counts)).sum())
     if uneven:
         yield (
             f"Not as many `{IMAGE_TAG}` tags as images in {counted(uneven, 'record')}; the trainer "
-            "does not look. To leave them out: `--on-mismatch drop`."
+            "does not look. To leave them out: `visift export RUN_DIR --on-mismatch drop`."
         )
     if empty:
         count = counted(empty, "record")

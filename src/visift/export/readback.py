@@ -157,7 +157,7 @@ def _check_names(
 ) -> None:
     wanted = [normalise(ref.path) for ref in record.images]
     paths = [os.path.join(folder, name) for name in names]  # noqa: PTH118 (the trainer's own rule)
-    if [p[-len(w) :] for p, w in zip(paths, wanted, strict=False)] != wanted:
+    if len(paths) != len(wanted) or not all(map(str.endswith, paths, wanted)):
         raise _differs(where)
     if not export.media.unread and not all(map(os.path.isfile, paths)):
         raise _differs(where, "an image is not where the trainer looks.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
+from visift.amounts import counted
 from visift.export.exporter import Export, Exporter
-from visift.export.fitting import counted, summary
+from visift.export.fitting import summary
 
 _ABOUT = {
     "subset": "the selection",
@@ -17,6 +19,7 @@ _ORDERS = {
     "rank": "rank order: any smaller budget is a prefix",
     "shuffle": "a random order, the same for one seed",
 }
+_MARKDOWN = re.compile(r"([\\`*\[\]<>|])")
 #: Where the rules of each trainer were read, and what the tests load exports with.
 _CHECKED = {
     "llava": "LLaVA c121f04 (2024-05-12), LLaVA-NeXT df17966 (2026-04-15)",
@@ -25,8 +28,8 @@ _CHECKED = {
 }
 
 
-def run_md(exporter: Exporter, export: Export) -> str:
-    """Return the text of RUN.md."""
+def run_md(exporter: Exporter, export: Export, told: Sequence[str]) -> str:
+    """Return the text of RUN.md; `told` is what `notes` says."""
     lines = [
         f"# Training on this selection with {exporter.title}",
         "",
@@ -44,9 +47,14 @@ def run_md(exporter: Exporter, export: Export) -> str:
         "",
         "## What to know",
         "",
-        *(f"- {fact}" for fact in _facts(exporter, export)),
+        *(f"- {fact}" for fact in _facts(exporter, export, told)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Return a sentence, which may name files and tags, so that Markdown shows it as it is."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
 def notes(exporter: Exporter, export: Export) -> Iterator[str]:
@@ -58,6 +66,7 @@ def notes(exporter: Exporter, export: Export) -> Iterator[str]:
             "an archive, below another folder, or written in another way): export again with "
             "--copy-images."
         )
+    yield from exporter.remarks(export)
     if export.fit.left_out:
         left = dict(export.fit.left_out)
         yield f"Left out: {counted(len(left), 'record')}: {summary(export.pool, left)}."
@@ -74,7 +83,7 @@ def _arms(export: Export) -> Iterator[str]:
         yield f"| `{arm}` | {len(rows):,} | {text:,} | {images:,} | {about} |"
 
 
-def _facts(exporter: Exporter, export: Export) -> Iterator[str]:
+def _facts(exporter: Exporter, export: Export, told: Sequence[str]) -> Iterator[str]:
     sizes = [len(rows) for rows in export.arms.values()]
     if len(set(sizes)) <= 1:
         count, size = sizes[0] if sizes else 0, exporter.records_a_step
@@ -94,7 +103,7 @@ def _facts(exporter: Exporter, export: Export) -> Iterator[str]:
     )
     yield f"Records are in {_ORDERS[export.order]}{_head(exporter, export)}."
     yield _where(export)
-    yield from notes(exporter, export)
+    yield from map(_plain, told)
     yield f"Checked against the rules of {_CHECKED[exporter.name]}."
 
 

@@ -31,6 +31,7 @@ _EXPORTERS = (
         write=llava.write,
         check=readback.check_llava,
         instructions=llava.instructions,
+        remarks=llava.remarks,
     ),
     Exporter(
         name="llama-factory",
@@ -143,9 +144,10 @@ def write_export(
     export = Export(pool, placed, folder, order, media, fit, _records(exporter, pool, fit, options))
     exporter.write(export)
     exporter.check(export)
+    told = list(notes(exporter, export))
     with disk_errors(folder):
-        (folder / "RUN.md").write_text(run_md(exporter, export), "utf-8")
-    for sentence in notes(exporter, export):
+        (folder / "RUN.md").write_text(run_md(exporter, export, told), "utf-8")
+    for sentence in told:
         note(sentence)
     return folder
 

@@ -5,7 +5,7 @@ No model and no paper: everything here is [ours].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
@@ -53,9 +53,9 @@ class Balanced:
     unlabelled: str | None = param(None, origin="ours", doc="group for rows without a source")
 
     def measure(self, pool: Pool, lab: Lab, budget: Budget | None) -> Inputs:
-        """Ask for nothing."""
+        """Ask for nothing; labels are looked at before anything else is measured."""
         rows = pool.rows("candidate")
-        label_groups(pool, rows, "source", self.unlabelled)
+        _groups(pool, np.concatenate([pool.rows("kept"), rows]), self.unlabelled)
         return Inputs(rows)
 
     def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
@@ -66,13 +66,14 @@ class Balanced:
         rows = np.setdiff1d(inputs.rows, repeats, assume_unique=True)
         found = Entrants.of(pool, rows, keys, lambda some: _groups(pool, some, self.unlabelled))
         times = times_shown(pool, rows, there, keys)
-        order = found.ranked(mixture(found.sizes, self.floor), times)
+        weights = mixture(found.sizes, self.floor)
+        order = found.ranked(weights, times)
         uids = pool.uids(stays)
         return found.choose(
             pool,
             order,
             budget,
-            _reason(found, times),
+            _reason(found, weights, times, pool.text_only[rows]),
             status={row: f"duplicate: of {uid}" for row, uid in zip(repeats, uids, strict=True)},
             facts={"duplicates": len(repeats)},
         )
@@ -119,19 +120,30 @@ def _groups(pool: Pool, rows: IntArray, unlabelled: str | None) -> Labelled:
     return Labelled(labels, of)
 
 
-def _reason(found: Entrants, times: IntArray) -> Callable[[int, int], str]:
-    ordinals = {0: "first", 1: "second", 2: "third"}
-    shares = found.sizes / max(int(found.sizes.sum()), 1)
-    keeps = [
-        f"{name} keeps its {share:.1%}"
-        for name, share in zip(found.labels.labels, shares, strict=True)
+def _reason(
+    found: Entrants, weights: Sequence[Fraction], times: IntArray, text: NDArray[np.bool_]
+) -> Callable[[int, int], str]:
+    total = int(found.sizes.sum())
+    shares = [
+        f"{name} keeps its {size / total:.1%}"
+        if weight == size
+        else f"{name} counts as {float(100 * weight / total):.2g}% of all records, being small"
+        for name, size, weight in zip(
+            found.labels.labels, found.sizes.tolist(), weights, strict=True
+        )
     ]
 
     def reason(at: int, group: int) -> str:
-        if found.labels.labels[group] == TEXT_ONLY:
-            return f"text-only; {keeps[group]}"
-        time = int(times[at])
-        which = ordinals.get(time, f"{time + 1}th")
-        return f"{which} record of its image; {keeps[group]}"
+        what = "text-only" if text[at] else f"{ordinal(int(times[at]) + 1)} record of its image"
+        return f"{what}; {shares[group]}"
 
     return reason
+
+
+def ordinal(number: int) -> str:
+    """Return a place in words: first, second, third, 4th, 11th, 21st."""
+    words = {1: "first", 2: "second", 3: "third"}
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    teens = number % 100 in (11, 12, 13)
+    ending = "th" if teens else endings.get(number % 10, "th")
+    return words.get(number, f"{number}{ending}")

@@ -79,7 +79,10 @@ class Stratified:
         doc="of a source: proportional | uniform | sqrt | power:0.7 (of its rows) | coco:3,gqa:1",
     )
     min: int | str | Mapping[str, int] = param(
-        0, origin="ours", doc="rows a source gets at least: 100, or coco:100,gqa:20", low=0
+        0,
+        origin="ours",
+        doc="rows a source gets at least, if it has them: 100, or coco:100,gqa:20",
+        low=0,
     )
     max: int | str | Mapping[str, int] | None = param(
         None, origin="ours", doc="rows a source gets at most, likewise", low=0
@@ -118,8 +121,9 @@ class Stratified:
     def _shares(self, found: Entrants) -> tuple[list[Fraction], IntArray, IntArray]:
         """Return weight, cap and floor of every source."""
         sizes, names = found.sizes, found.labels.labels
-        caps = sizes if self.max is None else whole_by_name("max", self.max, names, sizes)
         floors = whole_by_name("min", self.min, names, np.zeros_like(sizes))
+        most = np.maximum(sizes, floors)  # a source gives no more than it has, whatever its floor
+        caps = most if self.max is None else whole_by_name("max", self.max, names, most)
         for name, cap, least in zip(names, caps.tolist(), floors.tolist(), strict=True):
             if least > cap:
                 raise InputError(f"--set min={least} of {name} is more than its largest, {cap}.")

@@ -44,8 +44,11 @@ def ask_tokens(pool: Pool, lab: Lab, model: ModelRef | None, budget: Budget) -> 
 
 
 def priced(pool: Pool, budget: Budget, tokens: Measured | None) -> Budget:
-    """Return a budget in tokens with those of every row; any other budget as it is."""
-    if budget.unit != "tokens":
+    """Return a budget in tokens with those of every row; any other budget as it is.
+
+    Rows that nobody counted are estimated: numbers handed in for a pool know nothing of `--keep`.
+    """
+    if budget.unit != "tokens" or budget.costs is not None:
         return budget
     costs = estimated_tokens(pool)
     if tokens is not None:
@@ -73,20 +76,22 @@ def limit_of(pool: Pool, rows: IntArray, budget: Budget) -> int:
         budget: the budget.
 
     Raises:
-        InfeasibleBudget: nothing, more than there is, or less than the kept rows alone.
+        InfeasibleBudget: nothing, more than there is, or less than the kept rows alone; tokens
+            that are still to be counted refuse nothing.
     """
     kept = pool.rows("kept")
     images = len(pool.images.of_rows(rows)) if budget.unit == "images" else 0
     tokens = int(row_tokens(pool, budget)[rows].sum()) if budget.unit == "tokens" else 0
-    if budget.costs is None:
-        tokens = max(tokens, int(budget.amount))  # an estimate refuses nobody
+    if not budget.counted:
+        tokens = max(tokens, int(budget.amount))
     limit = budget.limit(len(rows), images, tokens, len(kept))
     held = int(row_costs(pool, kept, budget).sum())
-    if held > limit:
-        what = budget.unit if budget.unit in ("images", "tokens") else "records"
+    if held > limit and budget.counted:
+        what, suffix = _nouns(budget)
+        noun = what[:-1] if limit == 1 else what
         raise InfeasibleBudget(
-            f"Budget {budget.text} is {limit:,} {what}, fewer than the {held:,} of --keep.",
-            fix="Ask for more, or keep fewer.",
+            f"Budget {budget.text} is {limit:,} {noun}, fewer than the {held:,} of --keep.",
+            fix=f"Smallest: {held}{suffix}, which adds nothing to them.",
         )
     return limit
 
@@ -114,12 +119,35 @@ def cut_rows(
         InfeasibleBudget: see `limit_of`; or the ranking ends before the budget does, because
             groups are capped.
     """
-    budget = must_have_budget(budget)
+    budget = priced(pool, must_have_budget(budget), None)
     limit = limit_of(pool, order if rows is None else rows, budget)
     costs = row_costs(pool, order, budget)
     if rows is not None and len(order) < len(rows) and costs.sum() < limit:
         raise InfeasibleBudget(
             f"Budget {budget.text} is {limit:,}, but the caps of the groups allow {costs.sum():,}.",
-            fix="Ask for less, or raise them: --set max=…",
+            fix=f"Ask for at most {costs.sum()}, or raise them: --set max=…",
         )
-    return order[: budget.cut(costs, limit)]
+    return order[: fitting(budget, costs, limit)]
+
+
+def fitting(budget: Budget, costs: IntArray, limit: int) -> int:
+    """Return how many leading items a budget allows, see `Budget.cut`.
+
+    Raises:
+        InfeasibleBudget: not even the first.
+    """
+    count = budget.cut(costs, limit)
+    if len(costs) and not count:
+        what, suffix = _nouns(budget)
+        first = int(costs[0])
+        raise InfeasibleBudget(
+            f"Budget {budget.text} selects nothing: what ranks first is {first:,} {what}.",
+            fix=f"Smallest: {first}{suffix}.",
+        )
+    return count
+
+
+def _nouns(budget: Budget) -> tuple[str, str]:
+    """Return what a budget counts, and what follows its number as it is written."""
+    named = budget.unit in ("images", "tokens")
+    return (budget.unit, f"-{budget.unit}") if named else ("records", "")

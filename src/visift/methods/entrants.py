@@ -7,7 +7,7 @@ is next. Because nothing depends on the budget, every budget is a prefix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,7 @@ class Entrants:
         reason: Callable[[int, int], str],
         *,
         value: NDArray[np.float64] | None = None,
+        ranks: NDArray[Any] | None = None,
         status: Mapping[int, str] | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> Choice:
@@ -123,32 +124,45 @@ class Entrants:
             budget: the budget.
             reason: called with the number of a row among `rows` and of its group.
             value: (n,) score of each row, where the method has one.
+            ranks: (n,) what ranks the rows of a group before their tie keys, where that is a score:
+                chosen rows that rank like one left out are `tied`.
             status: by row, why it could not be chosen.
             facts: further facts, see `Choice.facts`.
         """
-        chosen = cut_rows(pool, order, budget, np.concatenate([self.kept, self.rows]))
+        everything = np.concatenate([self.kept, self.rows])
+        chosen = cut_rows(pool, order, budget, everything)
         place = np.full(len(pool), -1, np.int64)
         place[self.rows] = np.arange(len(self.rows))
         names: NDArray[Any] = np.full(len(pool), None, dtype=object)
-        names[np.concatenate([self.kept, self.rows])] = np.array(self.labels.labels, object)[
-            self.labels.of
-        ]
+        names[everything] = np.array(self.labels.labels, object)[self.labels.of]
         score = np.full(len(pool), np.nan)
         if value is not None:
             score[self.rows] = value
-        picked = place[chosen[len(self.kept) :]].tolist()
-        groups = self.group
-        said: Sequence[str] = [reason(at, int(groups[at])) for at in picked]
+        picked = place[chosen[len(self.kept) :]]
+        tied = np.zeros(len(chosen), bool)
+        if ranks is not None:
+            tied[len(self.kept) :] = _ties(self.group, ranks, picked)
+        groups = self.group.tolist()
+        said = [reason(at, groups[at]) for at in picked.tolist()]
         statuses: list[str | None] = [None] * len(pool)
         for row, why in (status or {}).items():
             statuses[row] = why
         known = {"direction": "none", "nested": True, "usable": len(self.kept) + len(self.rows)}
         return Choice(
             rows=chosen,
-            reasons=[KEPT] * len(self.kept) + list(said),
+            reasons=[KEPT] * len(self.kept) + said,
             score=score,
             group=names.tolist(),
             status=statuses,
-            tied=np.zeros(len(chosen), bool),
+            tied=tied,
             facts={**known, **(facts or {})},
         )
+
+
+def _ties(group: IntArray, ranks: NDArray[Any], picked: IntArray) -> NDArray[np.bool_]:
+    """Return, for each picked row, whether one of its group that ranks the same is not picked."""
+    _, level = np.unique(ranks, return_inverse=True)
+    place = group * (int(level.max(initial=0)) + 1) + level
+    left = np.ones(len(group), bool)
+    left[picked] = False
+    return np.isin(place[picked], place[left])

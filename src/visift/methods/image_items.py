@@ -11,7 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from visift.budget import Budget
+from visift.errors import InfeasibleBudget
 from visift.methods.cuts import CutTable, cut_table
+from visift.methods.cutting import priced
 from visift.methods.entrants import KEPT
 from visift.methods.grouping import EVERYTHING, TEXT_ONLY, Labelled
 from visift.methods.image_ranking import ImageItems, Ranking, Singles, TextOnly, budget_limit
@@ -63,6 +65,9 @@ def choose_items(
         reason: says why an item was chosen.
         signal: (G,) facts about each group's scores; `noise` says that they rank nothing.
         seed: of the order of text-only rows, for their reason.
+
+    Raises:
+        InfeasibleBudget: the budget cannot be met, or no item is wanted and no other row is in.
     """
     labels, held, text = scored.labels, singles.held, singles.text
     sizes = np.bincount(labels.of, minlength=len(labels.labels))
@@ -71,11 +76,17 @@ def choose_items(
     order = fill_seats(seats_left(seats, held), labels.of, scored.score, scored.items.key)
     ranking = Ranking.of(pool, scored.items, order, singles, policy)
     if isinstance(wanted, Budget):
+        wanted = priced(pool, wanted, None)
         limit = budget_limit(pool, scored.items.rows, text, policy, wanted)
         entries = ranking.cut_to(pool, wanted, limit)
     else:
         items = np.maximum(np.maximum(wanted, floors) - held, 0)
         entries = ranking.after_items(int(items.sum()), len(singles.kept))
+    if not len(entries):
+        raise InfeasibleBudget(
+            f"the method's own share of {len(scored.items.first):,} items selects nothing.",
+            fix="Set a larger one, or a budget: --budget 15%",
+        )
     cuts = cut_table(labels, scored.score, ranking.chosen_items(entries))
     drawn = int((entries < 0).sum()) - len(singles.kept)
     said = f"text-only: one of {drawn:,} drawn from {len(text):,} (seed {seed})"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from visift.budget import Budget
 from visift.errors import InfeasibleBudget
-from visift.methods.cutting import limit_of, row_costs
+from visift.methods.cutting import fitting, limit_of, row_costs
 from visift.methods.grouping import EVERYTHING, Labelled
 from visift.methods.ranking import by_key, interleave, new_images
 from visift.pool.pool import Pool
@@ -82,10 +82,11 @@ def budget_limit(
     rows = [*always, visual, *([text] if policy == "proportional" else [])]
     limit = limit_of(pool, np.concatenate(rows), budget)
     held = int(sum(row_costs(pool, some, budget).sum() for some in always))
-    if held > limit:
+    if held > limit and budget.counted:
         unit = budget.unit if budget.unit == "tokens" else "rows"
+        own = "--keep and of " if len(always[0]) else ""
         raise InfeasibleBudget(
-            f"Budget {budget.text} is {limit:,} {unit}, fewer than the {held:,} of the "
+            f"Budget {budget.text} is {limit:,} {unit}, fewer than the {held:,} of {own}the "
             f"{len(text):,} text-only rows that are kept.",
             fix="Ask for more, or: --set text_only=proportional",
         )
@@ -199,8 +200,11 @@ class Ranking:
             pool: what rows refer to.
             budget: the budget.
             limit: from `budget_limit`.
+
+        Raises:
+            InfeasibleBudget: not even the first fits.
         """
-        return self.entries[: budget.cut(self._costs(pool, budget), limit)]
+        return self.entries[: fitting(budget, self._costs(pool, budget), limit)]
 
     def _costs(self, pool: Pool, budget: Budget) -> IntArray:
         """Return what each entry adds, in the unit of the budget."""
@@ -214,16 +218,17 @@ class Ranking:
         return np.concatenate([whole, alone[::-1]])[self.entries]
 
     def after_items(self, count: int, always: int) -> IntArray:
-        """Return the entries up to and including the `count` best items.
+        """Return the entries up to and including the `count` best items, or what is before all.
 
         Args:
             count: how many items.
             always: how many entries come first in any case.
         """
-        nth = np.flatnonzero(np.cumsum(self.entries >= 0) >= count)
-        if count and len(nth):
-            return self.entries[: max(int(nth[0]) + 1, always)]
-        return self.entries[self.entries < 0] if count == 0 else self.entries
+        places = np.flatnonzero(self.entries >= 0)
+        if count >= len(places):
+            return self.entries
+        end = int(places[count - 1]) + 1 if count else int(places[0])
+        return self.entries[: max(end, always)]
 
     def chosen_items(self, entries: IntArray) -> NDArray[np.bool_]:
         """Return (M,) which items are among some entries."""

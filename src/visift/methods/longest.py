@@ -43,7 +43,7 @@ class Longest:
     paper: ClassVar[str] = ""
     nested: ClassVar[bool] = True
     needs_budget: ClassVar[bool] = True
-    group_by: ClassVar[Literal["source"]] = "source"
+    group_by: ClassVar[None] = None
     coverage: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
@@ -57,9 +57,12 @@ class Longest:
     unlabelled: str | None = param(None, origin="ours", doc="group for rows without a source")
 
     def measure(self, pool: Pool, lab: Lab, budget: Budget | None) -> Inputs:
-        """Ask for tokens where something can count them; else characters stand in."""
+        """Ask for tokens where something can count them; else characters stand in.
+
+        Labels are looked at before anything is counted.
+        """
         rows = pool.rows("candidate")
-        label_groups(pool, rows, "source" if self.per_source else None, self.unlabelled)
+        self._entrants(pool, rows)
         if self.model is None and not lab.given("answer_tokens"):
             return Inputs(rows, None)
         return Inputs(rows, lab.measure(AnswerTokens(self.model), Examples(rows)))
@@ -73,13 +76,7 @@ class Longest:
             rows = rows[inputs.tokens.ok(rows)]
             length = inputs.tokens.take("answer_tokens", rows).astype(float)
         unit = "characters" if inputs.tokens is None else "tokens"
-        kind: Literal["source"] | None = "source" if self.per_source else None
-        found = Entrants.of(
-            pool,
-            rows,
-            pool.tie_keys(self.seed),
-            lambda some: label_groups(pool, some, kind, self.unlabelled),
-        )
+        found = self._entrants(pool, rows)
         ranks = clipped(length, self.clip) * (-1 if self.order == "long" else 1)
         order = found.ranked(found.sizes.tolist(), ranks)
         median = np.median(length) if len(length) else 0
@@ -89,7 +86,16 @@ class Longest:
 
         first = "highest" if self.order == "long" else "lowest"
         facts = {"direction": f"{first} first", "score": f"answer {unit}"}
-        return found.choose(pool, order, budget, reason, value=length, facts=facts)
+        return found.choose(pool, order, budget, reason, value=length, ranks=ranks, facts=facts)
+
+    def _entrants(self, pool: Pool, rows: NDArray[np.int64]) -> Entrants:
+        kind: Literal["source"] | None = "source" if self.per_source else None
+        return Entrants.of(
+            pool,
+            rows,
+            pool.tie_keys(self.seed),
+            lambda some: label_groups(pool, some, kind, self.unlabelled),
+        )
 
 
 def clipped(length: Float, percentile: float) -> Float:

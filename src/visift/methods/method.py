@@ -139,7 +139,9 @@ def method_class(name: str) -> type[Method]:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise InputError(f'method "{name}" cannot be imported ({error}).') from error
+        raise InputError(
+            f'method "{name}" cannot be imported ({error}).', fix="Check the name and PYTHONPATH."
+        ) from error
     if not dataclasses.is_dataclass(found) or not hasattr(found, "choose"):
         raise InputError(
             f'"{name}" is no method.', fix="A method is a dataclass with measure and choose."
@@ -173,7 +175,7 @@ def build(name: str, given: Mapping[str, Any], **flags: Any) -> Method:
                 fix=f"All parameters: visift methods {name}",
             )
         values[key] = convert(key, value, types_[key])
-        _must_be_inside(key, values[key], known[key].metadata)
+        _must_be_inside(key, value, values[key], known[key].metadata)
     values.update({key: value for key, value in flags.items() if key in known})
     return kind(**values)
 
@@ -227,8 +229,8 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     raise InputError(f"--set {name}={value}: {wanted} was expected.")
 
 
-def _must_be_inside(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
-    """Raise `InputError` for a number outside the bounds of its parameter."""
+def _must_be_inside(name: str, given: Any, value: Any, bounds: Mapping[str, Any]) -> None:
+    """Raise `InputError` for a number outside the bounds of its parameter, as it was given."""
     words = {"above": "more than", "low": "at least", "high": "at most"}
     said = [f"{words[b]} {bounds[b]:g}" for b in words if bounds.get(b) is not None]
     if not isinstance(value, int | float) or not said:
@@ -236,7 +238,7 @@ def _must_be_inside(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
     above, low, high = bounds["above"], bounds["low"], bounds["high"]
     outside = (low is not None and value < low) or (high is not None and value > high)
     if outside or (above is not None and value <= above):
-        raise InputError(f"--set {name}={value}: {' and '.join(said)} was expected.")
+        raise InputError(f"--set {name}={given}: {' and '.join(said)} was expected.")
 
 
 def _read(value: Any, kind: Any) -> Any:

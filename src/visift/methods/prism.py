@@ -178,7 +178,10 @@ class Prism:
         rows = pool.rows("candidate")
         text = pool.text_only[rows]
         if text.all():
-            raise InputError("no usable record has an image, and prism compares images.")
+            raise InputError(
+                "no usable record has an image, and prism compares images.",
+                fix="Choose a method that needs none: visift methods",
+            )
         signal = VisualFeatures(self.model, self.layer, self.pool)
         visual = rows[~text]
         label_groups(pool, visual, SCOPES[self.scope], self.unlabelled)
@@ -190,7 +193,10 @@ class Prism:
         """Rank the images of each source by R, lowest first, and take turns by seat order."""
         visual = inputs.visual[inputs.features.ok(inputs.visual)]
         if not len(visual):
-            raise InputError("no image has a value, and prism compares images.")
+            raise InputError(
+                "no image has a value, and prism compares images.",
+                fix="visift inspect --verify-images tells which images cannot be decoded.",
+            )
         keys = tie_order(pool, self.seed, self.tie)
         items = image_items(pool, visual, self.unit, keys)
         labels = label_groups(pool, items.first, SCOPES[self.scope], self.unlabelled)

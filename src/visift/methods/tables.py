@@ -18,6 +18,8 @@ IntArray = NDArray[np.int64]
 EXPONENTS = {"proportional": 1.0, "sqrt": 0.5, "uniform": 0.0}
 #: Stands in a table for the groups it does not name.
 OTHERS = "*"
+#: More than any pool has, and few enough for int64.
+_MOST_ROWS = 1 << 40
 
 
 def group_weights(
@@ -71,7 +73,7 @@ def whole_by_name(
         InputError: an unknown group, or what is no whole number of 0 or more.
     """
     if isinstance(said, int):
-        return np.full(len(names), said, np.int64)
+        return np.full(len(names), min(said, _MOST_ROWS), np.int64)
     table = _table(parameter, said)
     _must_be_known(parameter, table, names)
     rest = table.get(OTHERS)
@@ -82,7 +84,7 @@ def whole_by_name(
     for number in wanted:
         if number != int(number) or number < 0:
             raise InputError(f"--set {parameter}: {number:g} is no number of rows.")
-    return np.array(wanted, np.int64)
+    return np.array([min(int(number), _MOST_ROWS) for number in wanted], np.int64)
 
 
 def _table(parameter: str, said: str | Mapping[str, float]) -> dict[str, float]:

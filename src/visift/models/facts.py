@@ -17,6 +17,9 @@ from visift.models.ref import ModelRef
 #: Tokens an image becomes where the configuration does not say: LLaVA-1.5's number [ours].
 ASSUMED_IMAGE_TOKENS = 576
 
+#: Models that cut an image into as many tiles as its shape asks for, whatever is configured.
+_TILING = ("llava_next", "llava_next_video", "llava_onevision")
+
 _PARTS = {
     "projector": re.compile(r"projector|connector|merger|aligner|resampler"),
     "vision": re.compile(r"vision|visual|image_encoder"),
@@ -78,13 +81,15 @@ def read_facts(ref: ModelRef | None) -> ModelFacts:
     if ref is None:
         return ModelFacts()
     folder = ref.config_folder()
-    config = _configuration(folder)
+    config = _json_object(folder / "config.json")
     text = next((config[k] for k in ("text_config", "llm_config") if k in config), config)
     sizes, blocks, width = _parameters(folder)
-    tokens = config.get("image_seq_length")
     patches = _patches(config.get("vision_config"))
-    if tokens is None and config.get("model_type") in ("llava", "llava_next"):
+    tokens = config.get("image_seq_length")
+    if tokens is None and config.get("model_type") == "llava":
         tokens = patches
+    if config.get("model_type") in _TILING:
+        tokens = None
     return ModelFacts(
         blocks=blocks or _whole(text, "num_hidden_layers"),
         width=width or _whole(text, "hidden_size"),
@@ -98,9 +103,9 @@ def read_facts(ref: ModelRef | None) -> ModelFacts:
     )
 
 
-def _configuration(folder: Path) -> dict[str, Any]:
+def _json_object(path: Path) -> dict[str, Any]:
     try:
-        plain = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}  # loading says what is wrong with it
     return plain if isinstance(plain, dict) else {}
@@ -139,9 +144,20 @@ def _part_of(name: str) -> tuple[str, re.Match[str] | None]:
     return "other", None
 
 
+def _weight_files(folder: Path) -> list[Path]:
+    """Return the files that loading reads: others, such as a copy in one piece, are left alone."""
+    whole = folder / "model.safetensors"
+    if whole.is_file():
+        return [whole]
+    index = _json_object(folder / "model.safetensors.index.json").get("weight_map")
+    if isinstance(index, dict):
+        return sorted({folder / str(name) for name in index.values()})
+    return sorted(folder.glob("*.safetensors"))
+
+
 def _tensors(folder: Path) -> Iterator[tuple[str, list[int]]]:
-    """Yield name and shape of every tensor of a folder's safetensors files, from their headers."""
-    for path in sorted(folder.glob("*.safetensors")):
+    """Yield name and shape of every tensor of a model's safetensors files, from their headers."""
+    for path in _weight_files(folder):
         try:
             with path.open("rb") as file:
                 (length,) = struct.unpack("<Q", file.read(8))

@@ -22,6 +22,11 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _FILES = (".json", ".jinja", ".model", ".txt", ".py", ".safetensors", ".bin")
 _WEIGHTS = (".safetensors", ".bin")
+#: What huggingface_hub raises where it could ask nobody.
+_UNASKED = ("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectionError", "ConnectError")
+_WHAT_A_MODEL_IS = (
+    "Name a folder with a config.json, weights and a processor in transformers' format."
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _READ_BYTES = 1 << 22
 
@@ -69,16 +74,18 @@ class ModelRef:
         """Return the folder with the model's files, downloading a hub id if it is not there yet.
 
         Raises:
-            ModelError: no such folder, and the hub does not give it (or cannot be reached).
+            ModelError: a folder without a model, or no folder, and the hub does not give it (or
+                cannot be reached).
         """
         if self.is_toy:
             return Path(__file__).parent / "tiny" / "checkpoint"
         path = Path(self.name)
         if path.is_dir():
-            return path
+            return _with_a_model(path)
         if not _may_be_hub_id(self.name):
             raise ModelError("no such folder.", where=self.name, fix="Check --model.")
-        return _download(self.name, self.revision, [f"*{suffix}" for suffix in _FILES])
+        wanted = [*(f"*{suffix}" for suffix in _FILES), "README.md"]
+        return _download(self.name, self.revision, wanted)
 
     def config_folder(self) -> Path:
         """Return a folder that holds at least the model's configuration; no weights are fetched.
@@ -130,20 +137,31 @@ class ModelRef:
         return default_dtype(self.device) if self.dtype == "auto" else self.dtype
 
 
+def _with_a_model(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            "holds no model: there is no config.json.", where=str(folder), fix=_WHAT_A_MODEL_IS
+        )
+    return folder
+
+
 def _may_be_hub_id(name: str) -> bool:
     return not (Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1)
 
 
 def _download(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    if Path(name).is_file():
+        raise ModelError("is a file.", where=name, fix=_WHAT_A_MODEL_IS)
     with needs_models():
         from huggingface_hub import snapshot_download
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
     except Exception as error:
         pin = f" at {revision}" if revision else ""
+        unasked = type(error).__name__ in _UNASKED
+        hub = "cannot be reached" if unasked else f"gave no model of that name{pin}"
         raise ModelError(
-            f"is no folder here, and the hub gave no model of that name{pin} "
-            f"({type(error).__name__}).",
+            f"is no folder here, and the hub {hub} ({type(error).__name__}).",
             where=name,
             fix="Check the name, or name a folder that holds the model.",
         ) from error

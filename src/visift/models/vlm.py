@@ -26,6 +26,7 @@ from visift.models.ref import ModelRef
 _BLOCKS = ("layers", "blocks", "h")
 _FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "embedding_norm")
 _MAX_MISSING_OPS = 8
+_FIX = "Choose a model that reads images as tokens: LLaVA, Qwen-VL, SmolVLM, ..."
 
 
 class _Stop(Exception):
@@ -62,6 +63,13 @@ class VLM:
 
     def _must_take_an_image(self) -> None:
         """Find out before the first item whether prompts come with image tokens at all."""
+        if getattr(self.model.config, "is_encoder_decoder", False):
+            raise ModelError(
+                "has an encoder and a decoder: it reads images and questions apart from answers.",
+                where=self.name,
+                fix=_FIX,
+            )
+        self.receiver(len(self.blocks))
         try:
             inputs = self.image_inputs([Image.new("RGB", (64, 64), "gray")])
         except Exception as error:
@@ -164,10 +172,7 @@ class VLM:
 
         hook = self.receiver(layer).register_forward_pre_hook(stop, with_kwargs=True)
         device, dtype = self.model.device, self.model.dtype
-        moved = {
-            name: value.to(device, dtype) if value.is_floating_point() else value.to(device)
-            for name, value in inputs.items()
-        }
+        moved = {name: _moved(value, device, dtype) for name, value in inputs.items()}
         try:
             with torch.inference_mode(), one_cpu_thread():
                 self.model(**moved, use_cache=False)
@@ -188,7 +193,7 @@ class VLM:
             raise ModelError(
                 "looks at images by cross-attention, so no token stands for a part of one.",
                 where=self.name,
-                fix="Choose a model that reads images as tokens: LLaVA, Qwen-VL, SmolVLM, ...",
+                fix=_FIX,
             )
         mask = inputs["input_ids"] == self.image_token
         if not bool(mask.any(dim=1).all()):
@@ -209,6 +214,15 @@ def one_cpu_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _moved(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """Move one input, or a list of them: images of several sizes without a batch axis."""
+    if isinstance(value, (list, tuple)):
+        return [_moved(one, device, dtype) for one in value]
+    if not isinstance(value, Tensor):
+        return value
+    return value.to(device, dtype) if value.is_floating_point() else value.to(device)
 
 
 def _find(module: nn.Module, names: tuple[str, ...]) -> nn.Module | None:

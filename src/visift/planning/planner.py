@@ -12,9 +12,9 @@ import numpy as np
 
 from visift.budget import Budget
 from visift.config import Paths, RunConfig, configured
+from visift.engine.blocks import BLOCK_ITEMS
 from visift.engine.counting import CountingLab
 from visift.engine.executor import Executor
-from visift.engine.lab import BLOCK_ITEMS
 from visift.engine.processes import Processes
 from visift.errors import InfeasibleBudget, InputError
 from visift.methods.cutting import ask_tokens, limit_of, priced

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
@@ -26,15 +27,25 @@ _END_64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _MAX_COMMENT = 65_535
 _IN_EXTRA = 0xFFFFFFFF
+# Names and attributes of one member of a tar, in bytes.
+_LONGEST_HEADER = 2**20
+_MAGIC_OF_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+
+
+class _Broken(Exception):
+    """An archive that contradicts itself; the message is the reason shown to the user."""
+
+
 _UNREADABLE_ARCHIVE = (
+    _Broken,
     OSError,
     tarfile.TarError,
     struct.error,
     ValueError,
     LookupError,
     OverflowError,
+    RecursionError,  # thousands of extended headers in a row
 )
-_MAGIC_OF_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 
 
 class _Entry(NamedTuple):
@@ -75,7 +86,7 @@ class Members:
                     column.append(value)
         except _UNREADABLE_ARCHIVE as error:
             raise PoolError(
-                f"the archive cannot be read: {error}",
+                f"the archive cannot be read: {_why(error)}.",
                 where=path,
                 fix="It may be incomplete: copy or download it again, or move it elsewhere.",
             ) from error
@@ -116,6 +127,8 @@ class Members:
         with open(member.archive, "rb") as file:  # noqa: PTH123
             if _stamp(os.fstat(file.fileno())) != stamp:
                 raise ImageUnavailable("of an archive that changed while in use (start again)")
+            if member.offset > stamp[0]:
+                raise _damaged("it would begin after the end")
             file.seek(member.offset)
             if member.method != _TAR:
                 head = file.read(30)
@@ -130,6 +143,14 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def _why(error: Exception) -> str:
+    """Return the reason for the user: what tarfile and struct stumble over are broken headers."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    told = isinstance(error, _Broken | tarfile.TarError)
+    return str(error) if told else "one of its headers is broken"
+
+
 def _damaged(why: str) -> ImageUnavailable:
     return ImageUnavailable(f"damaged in its archive ({why})")
 
@@ -137,7 +158,7 @@ def _damaged(why: str) -> ImageUnavailable:
 def compressed_tar(path: Path) -> PoolError:
     """Return the error that says why a compressed tar is not read."""
     return PoolError(
-        "is a compressed tar: single images cannot be read from it",
+        "is a compressed tar: single images cannot be read from it.",
         where=str(path),
         fix="Unpack it into a folder, or repack it as an uncompressed .tar or as a .zip.",
     )
@@ -162,9 +183,21 @@ def _member_name(raw_name: str) -> str | None:
         return None
 
 
+class _Headers(io.BufferedReader):
+    """A tar of which only headers are read: none of them may ask for the memory of a bomb."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= _LONGEST_HEADER:
+            raise _Broken(f"broken header before byte {self.tell():,}")
+        return super().read(size)
+
+
 def _scan_tar(path: str) -> Iterator[tuple[str, _Entry]]:
-    with open(path, "rb") as file, _open_tar(path, file) as tar:  # noqa: PTH123
+    with _Headers(io.FileIO(path)) as file, _open_tar(path, file) as tar:
         while (member := tar.next()) is not None:
+            # It would lead back to a header that was read already, again and again.
+            if member.size < 0:
+                raise _Broken(f"broken header at byte {member.offset:,}")
             # Otherwise it keeps every header it has read.
             tar.members = []  # type: ignore[attr-defined]
             if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and member.sparse is None:
@@ -174,7 +207,7 @@ def _scan_tar(path: str) -> Iterator[tuple[str, _Entry]]:
         file.seek(tar.offset)
         # tarfile takes a broken header after the first one for the end.
         if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-            raise tarfile.ReadError(f"broken header at byte {tar.offset:,}")
+            raise _Broken(f"broken header at byte {tar.offset:,}")
 
 
 def _open_tar(path: str, file: BinaryIO) -> tarfile.TarFile:
@@ -195,7 +228,7 @@ def _scan_zip(path: str) -> Iterator[tuple[str, _Entry]]:
         signature, _, _, flags, method, _, _, crc, packed, n_bytes = fields[:10]
         n_name, n_extra, n_comment, _, _, attributes, offset = fields[10:]
         if signature != b"PK\x01\x02":
-            raise ValueError(f"broken directory entry after {at:,} bytes")
+            raise _Broken(f"broken directory entry after {at:,} bytes")
         at += _CENTRAL.size
         name = directory[at : at + n_name]
         extra = directory[at + n_name : at + n_name + n_extra]
@@ -207,7 +240,7 @@ def _scan_zip(path: str) -> Iterator[tuple[str, _Entry]]:
         entry = _Entry(path, offset + shift, packed, n_bytes, crc, min(method, 254), encrypted)
         yield _zip_name(name), entry
     if at != len(directory):
-        raise ValueError("the directory ends inside an entry")
+        raise _Broken("the directory ends inside an entry")
 
 
 def _central_directory(path: str) -> tuple[bytes, int]:
@@ -219,16 +252,16 @@ def _central_directory(path: str) -> tuple[bytes, int]:
         tail = file.read()
         end = tail.rfind(b"PK\x05\x06")
         if end < 0:
-            raise ValueError("no zip directory at its end")
+            raise _Broken("no zip directory at its end")
         n_bytes, offset = _END.unpack_from(tail, end)[5:7]
         if tail[max(0, end - _LOCATOR_64.size) :].startswith(b"PK\x06\x07"):
             end -= _LOCATOR_64.size + _END_64.size
             n_bytes, offset = _END_64.unpack_from(tail, max(0, end))[8:10]
             if not tail[max(0, end) :].startswith(b"PK\x06\x06"):
-                raise ValueError("its ZIP64 directory is not where it should be")
+                raise _Broken("its ZIP64 directory is not where it should be")
         start = before_tail + end - n_bytes
         if start < 0 or start < offset:
-            raise ValueError("its directory does not fit into it")
+            raise _Broken("its directory does not fit into it")
         file.seek(start)
         return file.read(n_bytes), start - offset
 

@@ -6,12 +6,23 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from visift.errors import PoolError
+from visift.errors import InputError, PoolError
 
 #: Names that no joined pool has: uids of `--keep` and `--have` files begin with them.
 RESERVED = ("keep:", "have:")
 
 _SUFFIXES = (".json", ".jsonl")
+
+
+def must_be_local(path: str | Path) -> str | Path:
+    """Return the name of a file or folder; raises `InputError` for a URL."""
+    if "://" in str(path):
+        raise InputError(
+            "is a URL; pools and images are local files.",
+            where=str(path),
+            fix="Download it first.",
+        )
+    return path
 
 
 def pool_files(path: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from PIL import Image
 from visift.errors import ImageError, ImageUnavailable, PoolError
 from visift.pool.archives import ARCHIVES, COMPRESSED_TARS, Members, compressed_tar
 from visift.pool.images import DEFAULT_LIMITS, ImageLimits, decode, too_many_bytes
-from visift.pool.paths import LEAVES, normalise
+from visift.pool.paths import LEAVES, must_be_unicode, normalise
 
 _NOT_PLAIN = re.compile(r"[\\:]")
 # Reading the list of a folder pays off from about this many paths in it.
@@ -74,10 +74,12 @@ class ImageRoot:
             path: a folder, a `.zip` or an uncompressed `.tar`.
 
         Raises:
-            PoolError: no such folder or archive, a compressed tar, or a corrupt archive.
+            PoolError: no such folder or archive, a compressed tar, a corrupt archive, or a name
+                that is not UTF-8.
         """
         given = Path(path)
-        if given.is_dir():
+        must_be_unicode(given)
+        if os.path.isdir(given):  # noqa: PTH112 (Path raises where a name is too long)
             folder = os.path.realpath(given)
             archives, ignored = _top_level_archives(folder)
             root = cls(given, folder, archives)
@@ -85,10 +87,18 @@ class ImageRoot:
             return root
         if given.name.lower().endswith(COMPRESSED_TARS):
             raise compressed_tar(given)
-        if not given.is_file():
-            raise PoolError("there is no such image folder or archive", where=str(given))
+        if not os.path.isfile(given):  # noqa: PTH113
+            raise PoolError(
+                "there is no such image folder or archive.",
+                where=str(given),
+                fix="Check --image-folder.",
+            )
         if given.suffix.lower() not in ARCHIVES:
-            raise PoolError("is neither a folder nor a .zip or .tar archive", where=str(given))
+            raise PoolError(
+                "is neither a folder nor a .zip or .tar archive.",
+                where=str(given),
+                fix="Name the folder that image paths start from: --image-folder FOLDER",
+            )
         # Not the real path: the name says the kind, and a link may point to a file named otherwise.
         return cls(given, None, [str(given.absolute())])
 
@@ -195,7 +205,7 @@ class ImageRoot:
             real = os.path.realpath(f"{self._folder}/{folder}")
             self._must_be_inside(real)
             # One entry a folder: a few thousand at most in any pool.
-            self._real_folders[folder] = real if os.path.isdir(real) else None  # noqa: PTH112
+            self._real_folders[folder] = real if _is_folder(real) else None
         return self._real_folders[folder]
 
     def _must_be_inside(self, real: str) -> None:
@@ -228,6 +238,16 @@ class ImageRoot:
             return frozenset()
 
 
+def _is_folder(real: str) -> bool:
+    """Return whether a folder is there; raises `PermissionError` where nobody may know."""
+    try:
+        return stat.S_ISDIR(os.stat(real).st_mode)  # noqa: PTH116
+    except PermissionError:
+        raise
+    except OSError:
+        return False
+
+
 def _unreadable(error: Exception) -> ImageUnavailable:
     why = getattr(error, "strerror", None) or str(error).splitlines()[0]
     return ImageUnavailable(f"cannot be read ({why})")
@@ -242,7 +262,7 @@ def _top_level_archives(folder: str) -> tuple[list[str], list[str]]:
             # A leading dot marks leftovers such as macOS's `._images.zip`.
             names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     except OSError as error:
-        raise PoolError(f"the folder cannot be read ({error.strerror})", where=folder) from error
+        raise PoolError(f"the folder cannot be read ({error.strerror}).", where=folder) from error
     for name in names:
         suffix = name.lower()
         if not suffix.endswith(ARCHIVES + COMPRESSED_TARS):

@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import struct
+import math
 import threading
 import warnings
-import zlib
 from collections.abc import MutableSequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -22,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from visift.errors import ImageError, ImageUnavailable
+from visift.pool.streams import check_jpeg_scans, check_png_chunks
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """What is decoded, by PIL's names. Left out on purpose: formats that run another program (EPS),
@@ -39,6 +39,8 @@ _WEAK_SIGNATURES = ("BMP", "PPM")
 # (PNG) or by their own libraries, or may ask so at a proper end (PPM written as text).
 _CUT_WHEN_ENDED = ("JPEG", "MPO", "GIF", "BMP", "TIFF", "PPM")
 _TEXT_PPM = (b"P1", b"P2", b"P3")
+# By far more than any header takes: PIL reads comments of a GIF by 255 bytes, of a PPM by one.
+_MOST_READS = 100_000
 _WORDS_FOR_CUT = ("truncated", "incomplete", "requires a buffer", "expected to read")
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -97,8 +99,11 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
         image = _open(source, data[:16])
         _check_size(image, limits)
         if image.format == "PNG":
-            _check_png_chunks(data)
+            check_png_chunks(data)
+        if image.format in ("JPEG", "MPO"):
+            check_jpeg_scans(data)
         try:
+            source.reads_left = math.inf
             source.end_is_an_error = image.format in _CUT_WHEN_ENDED and data[:2] not in _TEXT_PPM
             image.load()
             picture = _upright(_to_rgb(image), _orientation(image))
@@ -114,12 +119,19 @@ def too_many_bytes(n_bytes: int, limits: ImageLimits) -> ImageError:
 
 
 class _Source(io.BytesIO):
-    """The bytes of one image, which know whether a decoder wanted more than there are."""
+    """The bytes of one image, which know whether a decoder wanted more than there are.
+
+    A header may be read in many small steps, but not in millions.
+    """
 
     ended = False
     end_is_an_error = False
+    reads_left: float = _MOST_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise ValueError("its header has too many parts")
         chunk = super().read(size)
         if not chunk and size != 0:
             self.ended = True
@@ -191,23 +203,6 @@ def _check_size(image: Image.Image, limits: ImageLimits) -> None:
         raise ImageError(f"corrupt (its header says {width}×{height} pixels)")
     if width * height > limits.max_pixels:
         raise ImageError(f"too large: {width}×{height} pixels, limit {limits.max_pixels:,}")
-
-
-def _check_png_chunks(data: bytes) -> None:
-    """Check length and CRC of every critical chunk: PIL itself looks at neither for the pixels."""
-    view, at, kind = memoryview(data), 8, b""
-    while kind != b"IEND":
-        if at + 12 > len(data):
-            raise ImageError("truncated (the PNG has no end)")
-        length, kind = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + length
-        if end > len(data):
-            raise ImageError(f"truncated ({len(data):,} bytes, {end:,} needed)")
-        critical = not kind[0] & 0x20
-        crc = int.from_bytes(view[end - 4 : end], "big")
-        if critical and zlib.crc32(view[at + 4 : end - 4]) != crc:
-            raise ImageError("corrupt (PNG checksum does not match)")
-        at = end
 
 
 def _refusal(error: Exception, source: _Source, name: str | None) -> ImageError:

@@ -83,6 +83,11 @@ class ImageTable:
         _, first = np.unique(ids, return_index=True)
         return ids[np.sort(first)]
 
+    def counts(self, rows: NDArray[np.int64]) -> tuple[int, int, int]:
+        """Return how many references some rows hold, to how many images, and how many are lost."""
+        shown = self.flat[self.positions(rows)]
+        return len(shown), len(np.unique(shown[shown >= 0])), int((shown < 0).sum())
+
     def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions in `flat` of the images of some rows, row after row."""
         counts = self.offsets[rows + 1] - self.offsets[rows]

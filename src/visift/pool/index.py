@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from visift.pool.labels import path_prefix
+from visift.pool.labels import COCO, coco_label, path_prefix, with_prompt_labels
 from visift.pool.readers import ParseFault, Reader
 from visift.pool.record import HASH_BYTES, IMAGE_TAG, content_hash, conversation_hash
 
@@ -33,6 +33,8 @@ SCHEMA = pa.schema(
         ("fault", pa.string()),
     ]
 )
+#: What is read of a record: with the label it has if the pool turns out to be LLaVA-665K.
+_READ = pa.schema([*SCHEMA, ("coco", pa.string())])
 
 _NO_HASH = bytes(HASH_BYTES)
 
@@ -42,14 +44,14 @@ def build_index(readers: Sequence[Reader]) -> pa.Table:
 
     Returns:
         A table with the columns of `SCHEMA`: `file` numbers the readers, `row` is 0-based in its
-        file, `source_by` says what its source is taken from (`source`, `task` or `path`),
+        file, `source_by` says what its source is taken from (`source`, `task`, `path` or `prompt`),
         `conversation` is the `record.conversation_hash`, `turns` the number of messages, `tags` of
         literal `<image>` in all of them, `text_bytes` their length in UTF-8, `answer_chars` the
         characters of the assistant's, `fault` why a record cannot be used (then its hashes are all
         zero bytes and its numbers 0).
     """
     batches = [batch for number, reader in enumerate(readers) for batch in _batches(number, reader)]
-    return pa.Table.from_batches(batches, schema=SCHEMA)
+    return with_prompt_labels(pa.Table.from_batches(batches, schema=_READ))
 
 
 def _batches(number: int, reader: Reader) -> Iterator[pa.RecordBatch]:
@@ -60,9 +62,9 @@ def _batches(number: int, reader: Reader) -> Iterator[pa.RecordBatch]:
         arrays = [pa.array([number] * len(rows), SCHEMA.field(0).type), pa.array(rows, pa.int64())]
         arrays += [
             pa.array(values, column.type)
-            for values, column in zip(columns, list(SCHEMA)[2:], strict=True)
+            for values, column in zip(columns, list(_READ)[2:], strict=True)
         ]
-        yield pa.record_batch(arrays, schema=SCHEMA)
+        yield pa.record_batch(arrays, schema=_READ)
 
 
 def _entry(reader: Reader, row: int) -> tuple[Any, ...]:
@@ -71,7 +73,7 @@ def _entry(reader: Reader, row: int) -> tuple[Any, ...]:
         said = reader.parse(row)
         digest = content_hash(said.turns, said.images)
     except (ParseFault, UnicodeEncodeError) as fault:
-        return _NO_HASH, [], None, None, None, _NO_HASH, 0, 0, 0, 0, str(fault)
+        return _NO_HASH, [], None, None, None, _NO_HASH, 0, 0, 0, 0, str(fault), None
     source, task, prefix = said.source, said.task, path_prefix(said.images)
     found = source or task or prefix
     whole = "\n".join([text for _, text in said.turns])
@@ -88,4 +90,5 @@ def _entry(reader: Reader, row: int) -> tuple[Any, ...]:
         (len(whole) if whole.isascii() else len(whole.encode())) - len(said.turns) + 1,
         sum([len(text) for role, text in said.turns if role == "assistant"]),
         None,
+        coco_label(whole) if by == "path" and prefix == COCO else None,
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 
-from visift.errors import ImageError
+from visift.errors import ImageError, PoolError
 
 LEAVES = "leaves the image folder"
+
+#: Characters of a path; longer ones name no file on any common system.
+LONGEST_PATH = 4096
+_SHOWN = 200
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -23,17 +28,39 @@ def name_image(error: ImageError, path: str) -> ImageError:
     split = _KIND.fullmatch(error.what)
     assert split is not None, "it matches any text"
     detail = split["inside"] or split["after"]
-    return type(error)(f"image {split['kind']}: {path}" + (f" ({detail})" if detail else ""))
+    named = f"image {split['kind']}: {shortened(path)}"
+    return type(error)(f"{named} ({detail})" if detail else named)
+
+
+def shortened(text: str) -> str:
+    """Return a text whose middle is left out where it is too long for a reason to show."""
+    half = _SHOWN // 2
+    return text if len(text) <= _SHOWN else f"{text[:half]}…{text[-half:]}"
+
+
+def must_be_unicode(path: str | os.PathLike[str]) -> None:
+    """Raise `PoolError` for a file whose name no table, manifest or report could hold."""
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise PoolError(
+            "its name is not valid UTF-8.",
+            where=os.fsencode(name).decode(errors="backslashreplace"),
+            fix="Rename it, or name it by a link.",
+        ) from None
 
 
 def normalise(path: str) -> str:
     """Return a path relative to the image root, with `/`, without `.` and `..`.
 
     Raises:
-        ImageError: empty, a URL, absolute, or climbing out of the root.
+        ImageError: empty, too long, a URL, absolute, or climbing out of the root.
     """
     if not path:
         raise ImageError("empty path")
+    if len(path) > LONGEST_PATH:
+        raise ImageError(f"cannot be read (a path of {len(path):,} characters)")
     if "\0" in path:
         raise ImageError("path with a zero byte")
     if ":" in path:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from visift.errors import InputError, PoolError
 from visift.numerics.ties import copy_numbers, tie_keys
-from visift.pool.files import pool_files
+from visift.pool.files import must_be_local, pool_files
 from visift.pool.imageroot import ImageRoot
 from visift.pool.images import ImageLimits
 from visift.pool.imagetable import ImageTable
@@ -93,7 +93,7 @@ class Pool:
 
         Raises:
             PoolError: a file, folder or archive cannot be read.
-            InputError: no pool was named, or a field that no record has.
+            InputError: no pool was named, a URL, or a field that no record has.
         """
         by_role: dict[RowRole, list[Path]] = {
             "candidate": _paths(paths),
@@ -107,7 +107,7 @@ class Pool:
         roots: dict[Path, int] = {}
         for role, path, prefix in named_paths(by_role):
             folder = path if path.is_dir() else path.parent
-            images = Path(image_folder) if image_folder is not None else folder
+            images = folder if image_folder is None else Path(must_be_local(image_folder))
             root = roots.setdefault(images, len(roots))
             for file in pool_files(path):
                 reader = open_reader(file, task_field, source_field)
@@ -116,8 +116,10 @@ class Pool:
         _must_mention(files, {"--task-field": task_field, "--source-field": source_field})
         image_roots = tuple(ImageRoot.open(folder) for folder in roots)
         index = build_index([file.reader for file in files])
-        if not len(index):
-            raise PoolError("no records in it.", where=", ".join(map(str, given)))
+        if not any(len(file.reader.offsets) for file in files if file.role == "candidate"):
+            raise PoolError(
+                "no records in it.", where=", ".join(map(str, given)), fix="Name another file."
+            )
         said = {
             "files": tuple(map(str, given)),
             "image_folder": None if image_folder is None else str(image_folder),
@@ -161,6 +163,11 @@ class Pool:
         """Return the exact bytes of a record in its file."""
         file, at = self._place(row)
         return file.reader.raw(at)
+
+    def start(self, row: int) -> int:
+        """Return the byte of its file at which a record begins."""
+        file, at = self._place(row)
+        return int(file.reader.offsets[at])
 
     def _place(self, row: int) -> tuple[PoolFile, int]:
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
@@ -240,9 +247,14 @@ class Pool:
 
     @cached_property
     def left_out(self) -> dict[int, str]:
-        """By row, why it is never chosen: `have` rows, candidates equal to a kept or have one."""
+        """By row, why it is never chosen: `have` rows, candidates equal to a kept or have one.
+
+        A kept row that cannot be used stands for nobody: its equal may lie where its images are.
+        """
         masks: dict[RowRole, NDArray[np.bool_]] = {
-            role: self.has_role(role) & self._readable for role in ("candidate", "kept", "have")
+            "candidate": self.has_role("candidate") & self._readable,
+            "kept": self.has_role("kept") & self._sound,
+            "have": self.has_role("have"),
         }
         return there_already(self._hashes, masks)
 
@@ -300,7 +312,8 @@ class Pool:
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
-    return [Path(given)] if isinstance(given, str | Path) else [Path(path) for path in given]
+    several = [given] if isinstance(given, str | Path) else given
+    return [Path(must_be_local(path)) for path in several]
 
 
 def _must_mention(files: Sequence[PoolFile], fields: Mapping[str, str | None]) -> None:

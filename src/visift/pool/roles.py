@@ -63,7 +63,8 @@ def there_already(
 
     Args:
         hashes: (N,) content hashes.
-        masks: by role, (N,) the readable rows that have it.
+        masks: by role, (N,) the rows that have it: readable candidates, usable kept rows, all
+            `have` rows.
     """
     statuses = dict.fromkeys(np.flatnonzero(masks["have"]).tolist(), HAVE)
     candidates = np.flatnonzero(masks["candidate"]).tolist()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from visift.amounts import counted
 from visift.report.facts import setting_rows
 from visift.report.licences import LicenceCount, hub_name, licences
-from visift.report.text import counted, in_markdown, label, share
+from visift.report.text import in_markdown, label, share
 
 if TYPE_CHECKING:
     from visift.finished import Run
@@ -113,7 +114,7 @@ def _story(run: Run) -> list[str]:
     text = int(run.pool.text_only[run.rows].sum())
     aside = len(run.quarantine.reasons)
     shown = [counted(n, noun) for n, noun in ((images, "image"), (text, "text-only record")) if n]
-    story = f"Chosen from {counted(len(run.pool), 'record')} ({files}): {', '.join(shown)}."
+    story = f"Chosen from {counted(_offered(run.mix()), 'record')} ({files}): {', '.join(shown)}."
     if aside:
         were = "was" if aside == 1 else "were"
         story += f" {counted(aside, 'record')} could not be used and {were} set aside, with reasons"
@@ -131,8 +132,14 @@ def _story(run: Run) -> list[str]:
     ]
 
 
+def _offered(mix: Mapping[str, tuple[int, int]]) -> int:
+    """Return how many records there are, those of `--have` left out."""
+    return sum(count for count, _ in mix.values())
+
+
 def _mix(run: Run) -> list[str]:
-    chosen, pool = len(run.selection), len(run.pool)
+    mix = run.mix()
+    chosen, pool = len(run.selection), _offered(mix)
     return [
         "## Mix",
         "",
@@ -141,7 +148,7 @@ def _mix(run: Run) -> list[str]:
         *(
             f"| {in_markdown(label(source))} | {count:,} | {share(count, pool)} "
             f"| {picked:,} | {share(picked, chosen)} |"
-            for source, (count, picked) in run.mix().items()
+            for source, (count, picked) in mix.items()
         ),
         "",
     ]

@@ -38,7 +38,7 @@ def setting_rows(run: Run) -> list[SettingRow]:
     config = run.config
     pool = config.pool
     given = [
-        ("method", config.method, "", "what chooses"),
+        ("method", config.method, config.default_method, "what chooses"),
         ("budget", config.budget, None, "how much is chosen"),
         ("seed", config.seed, 0, "of ties and draws"),
         ("model", config.model and short_path(config.model.name), None, "what measures"),
@@ -53,7 +53,7 @@ def setting_rows(run: Run) -> list[SettingRow]:
     rows = [
         SettingRow(name, _value(value), _DEFAULT if value == default else _YOU, doc)
         for name, value, default, doc in given
-        if value != default or name in ("budget", "seed")
+        if value != default or name in ("method", "budget", "seed")
     ]
     own = [
         SettingRow(s.name, _value(s.value), s.origin, s.doc.replace("`", "")) for s in run.settings

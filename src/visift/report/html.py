@@ -9,7 +9,8 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from visift.report.text import counted, duration, label, score_text, share, visible
+from visift.amounts import counted, duration
+from visift.report.text import label, score_text, share, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

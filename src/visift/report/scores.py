@@ -55,17 +55,17 @@ class Spread:
 
 def spreads(run: Run, outcome: Outcome) -> list[Spread]:
     """Return the spread of scores in every group, the largest group first."""
-    ranked = outcome.ranked
     stated = {str(one.get("group")): one for one in run.selection.facts.get("groups", ())}
-    names = outcome.group.labels
+    rows = np.flatnonzero(outcome.ranked)
+    rows = rows[np.argsort(outcome.group.of_row[rows], kind="stable")]
+    codes, starts = np.unique(outcome.group.of_row[rows], return_index=True)
+    chosen_rows = outcome.chosen
     found = []
-    for code in (-1, *range(len(names))):
-        mine = ranked & (outcome.group.of_row == code)
-        if mine.any():
-            name = names[code] if code >= 0 else ""
-            facts = stated.get(name, {})
-            score, chosen = outcome.score[mine], outcome.chosen[mine]
-            found.append(group_spread(name, score, chosen, outcome.lowest_first, facts))
+    for code, mine in zip(codes.tolist(), np.split(rows, starts)[1:], strict=True):
+        name = outcome.group.labels[code] if code >= 0 else ""
+        score, chosen = outcome.score[mine], chosen_rows[mine]
+        facts = stated.get(name, {})
+        found.append(group_spread(name, score, chosen, outcome.lowest_first, facts))
     return sorted(found, key=lambda spread: -spread.records)
 
 

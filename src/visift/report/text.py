@@ -74,19 +74,6 @@ def share(part: float, whole: float) -> str:
     return f"{value:.1f}\u00a0%" if value >= 0.05 or not part else "< 0.1\u00a0%"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return `1 record`, `2,040 records`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def score_text(value: float) -> str:
     """Return a score with three significant digits and a true minus sign."""
     return f"{value:.3g}".replace("-", "−")
-
-
-def duration(seconds: float) -> str:
-    """Return a time as a person would say it."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

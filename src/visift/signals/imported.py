@@ -134,6 +134,12 @@ def _readable(path: Path) -> Iterator[None]:
     """Turn what pyarrow says of a damaged file into an `InputError`."""
     try:
         yield
+    except FileNotFoundError:
+        raise InputError(
+            "not a readable parquet file (there is no such file).",
+            where=str(path),
+            fix="Check --signals.",
+        ) from None
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise InputError(

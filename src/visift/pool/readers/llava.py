@@ -12,6 +12,7 @@ import json
 import mmap
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,15 +23,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visift.errors import InputError, PoolError
+from visift.pool.paths import must_be_unicode
 from visift.pool.readers.parsed import Parsed, ParseFault
-from visift.pool.readers.spans import find_records
+from visift.pool.readers.spans import find_records, nesting
 from visift.pool.record import ROLES, Role
 
 #: Label fields in the order they are looked for, when the user names none.
 TASK_FIELDS = ("task", "task_name")
 SOURCE_FIELDS = ("source", "data_source", "dataset")
 
+#: Levels of lists and objects in a record. Parsers differ in how many they follow, and ours follows
+#: more or fewer as the stack is empty or full: what is read once must be readable everywhere.
+DEEPEST = 200
+
 _CONTENT = ("conversations", "image")
+_LONGEST_LABEL = 1000
 #: What msgspec says of data that ends early, and of half a surrogate pair.
 _TRUNCATED = "Input data was truncated"
 
@@ -99,14 +106,15 @@ class LlavaFile:
     def parse(self, row: int) -> Parsed:
         """Return what record `row` says; raises `ParseFault` with the reason otherwise."""
         raw = self.raw(row)
+        # Counting is fast, and no record has more levels than openings.
+        if raw.count(b"[") + raw.count(b"{") > DEEPEST < nesting(raw):
+            raise ParseFault(f"JSON is nested too deeply (more than {DEEPEST} levels)")
         try:
             if not raw.isascii():
                 raw.decode()  # msgspec does not look at the bytes of fields it skips, trainers do
             said = self._decoder.decode(raw)
         except UnicodeDecodeError as error:
             raise ParseFault(f"not valid UTF-8 (at byte {error.start:,} of the record)") from None
-        except RecursionError:
-            raise ParseFault("JSON is nested too deeply") from None
         except msgspec.MsgspecError as error:
             raise ParseFault(_plain(str(error))) from None
         return Parsed(
@@ -142,17 +150,24 @@ def _reopen(
 
 
 def _map_file(path: Path) -> tuple[memoryview, tuple[int, int]]:
+    must_be_unicode(path)
     try:
+        # Before it is opened: that would wait for whoever writes into a pipe.
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            raise PoolError(
+                "is not a regular file.", where=str(path), fix="Save what it gives, and name that."
+            )
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             stamp = (status.st_size, status.st_mtime_ns)
             if status.st_size == 0:
                 raise PoolError("the file is empty.", where=str(path), fix="Name another file.")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)), stamp
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise PoolError(
-            f"cannot be read ({reason}).", where=str(path), fix="Check --pool."
+            f"cannot be read ({reason}).", where=str(path), fix="Check the name of the file."
         ) from None
 
 
@@ -182,7 +197,10 @@ def _label(said: Any, fields: tuple[str, ...]) -> str | None:
     for name in fields:
         value = getattr(said, _attribute(name))
         if value is not None and value != "":
-            return value if isinstance(value, str) else str(value)
+            text = value if isinstance(value, str) else str(value)
+            if len(text) > _LONGEST_LABEL:
+                raise ParseFault(f'"{name}" is no label: it has {len(text):,} characters')
+            return text
     return None
 
 
@@ -230,6 +248,9 @@ def _plain(message: str) -> str:
     whole = re.fullmatch(r"Expected `object`, got `(\w+)`", message)
     if whole:
         return f"the record is {_KIND.get(whole.group(1), whole.group(1))}, not an object"
+    large = re.fullmatch(r"(?:Number|Integer value) out of range - at `\$(.*)`", message)
+    if large:
+        return f"{_field(large.group(1))} is too large a number"
     if message == _TRUNCATED:
         return "JSON is malformed: it ends early, or a \\u escape is half of a surrogate pair"
     return message.rstrip(".")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from visift.pool.paths import shortened
 from visift.pool.record import Role
 
 
 class ParseFault(Exception):
-    """A record that cannot be used; the message is the reason shown to the user."""
+    """A record that cannot be used; the message is the reason shown to the user, never long."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(shortened(reason))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visift.errors import PoolError
+from visift.pool.readers.strangers import (
+    BYTE,
+    NO_JSON,
+    refuse_other_encodings,
+    refuse_other_formats,
+    refuse_wide_objects,
+)
 
 Spans = Iterable[tuple[int, int]]
 
@@ -23,22 +30,24 @@ _BOM = b"\xef\xbb\xbf"
 _BLANK = re.compile(rb"[ \t\r\n]*")
 _GAP = re.compile(rb"[ \t\r\n,]*")
 _COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
-_BYTE = re.compile(r" *\(byte (\d+)\)")
-_REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+# A string that nothing ends is one token as well, or every quote in it would be tried as a start.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]', re.DOTALL)
+_SCALAR = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^ \t\r\n,"{}\[\]]+', re.DOTALL)
+_CLOSING = re.compile(rb"[ \t\r\n]*\][ \t\r\n]*")
 
 
 def find_records(path: Path, view: memoryview) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return offsets and lengths of all records of a mapped file, two (R,) arrays.
 
     Raises:
-        PoolError: JSON that is malformed as a whole, with the byte.
+        PoolError: JSON that is malformed as a whole, with the byte; another format or encoding.
     """
     mapped = view.obj
     assert isinstance(mapped, mmap.mmap)
+    refuse_other_encodings(path, view)
     head = _end(_BLANK, mapped, len(_BOM) if view[: len(_BOM)] == _BOM else 0)
     is_list = mapped[head : head + 1] == b"["
-    spans = _list_spans(path, view, mapped, head) if is_list else _line_spans(path, mapped, head)
+    spans = (_list_spans if is_list else _line_spans)(path, view, mapped, head)
     flat = np.fromiter((edge for span in spans for edge in span), dtype=np.int64)
     return flat[0::2].copy(), flat[1::2].copy()
 
@@ -52,7 +61,7 @@ def _list_spans(path: Path, view: memoryview, mapped: mmap.mmap, head: int) -> S
     """Return the elements of a JSON list that begins at byte `head`."""
     try:
         raws = msgspec.json.decode(view[head:], type=list[msgspec.Raw])
-    except _REFUSED as error:
+    except NO_JSON as error:
         return _bracketed(path, mapped, head, str(error))
     return _element_spans(raws, mapped, head)
 
@@ -69,41 +78,42 @@ def _element_spans(
 
 
 def _bracketed(path: Path, mapped: mmap.mmap, head: int, refused: str) -> list[tuple[int, int]]:
-    """Return the objects of a list, found by brackets and strings.
+    """Return the elements of a list, found by brackets, strings and commas.
 
     Raises:
-        PoolError: the list does not end, or its objects are not divided by single commas.
+        PoolError: the list does not end, or its elements are not divided by single commas.
     """
     spans: list[tuple[int, int]] = []
-    depth, start, end = 0, head, head + 1
-    for token in _TOKEN.finditer(mapped, head):
-        sign = mapped[token.start() : token.start() + 1]
-        if sign in (b"{", b"["):
-            depth += 1
-            start = token.start() if depth == 2 else start
-        elif sign in (b"}", b"]"):
-            depth -= 1
-            if depth == 0:
-                whole = _end(_BLANK, mapped, token.end()) == len(mapped)
-                if whole and _end(_BLANK, mapped, end) == token.start():
-                    return spans
-                break
-            if depth == 1:
-                gap = (_COMMA if spans else _BLANK).match(mapped, end)
-                if gap is None or gap.end() != start:
-                    break
-                spans.append((start, token.end() - start))
-                end = token.end()
-    raise _malformed(path, refused, head, len(mapped), spans)
+    comma: re.Match[bytes] | None = _BLANK.match(mapped, head + 1)
+    end: int | None = head + 1
+    while comma is not None and (end := _element_end(mapped, comma.end())) is not None:
+        spans.append((comma.end(), end - comma.end()))
+        comma = _COMMA.match(mapped, end)
+    if end is None or not _CLOSING.fullmatch(mapped, end):
+        raise _malformed(path, refused, head, len(mapped), spans)
+    return spans
+
+
+def _element_end(mapped: mmap.mmap, start: int) -> int | None:
+    """Return the byte after an element of a list; None where there is none, or it has no end."""
+    if mapped[start : start + 1] not in (b"{", b"["):
+        scalar = _SCALAR.match(mapped, start)
+        return scalar.end() if scalar else None
+    depth = 0
+    for token in _TOKEN.finditer(mapped, start):
+        depth += _step(mapped[token.start()])
+        if depth == 0:
+            return token.end()
+    return None
 
 
 def _malformed(
     path: Path, refused: str, head: int, size: int, spans: list[tuple[int, int]]
 ) -> PoolError:
     """Say where a JSON list breaks; msgspec counts bytes from where it was given the data."""
-    found = _BYTE.search(refused)
+    found = BYTE.search(refused)
     byte = int(found.group(1)) + head if found else size
-    what = _BYTE.sub("", refused).removeprefix("JSON is malformed: ").strip().rstrip(".")
+    what = BYTE.sub("", refused).removeprefix("JSON is malformed: ").strip().rstrip(".")
     byte -= what == "trailing characters"  # there msgspec names the byte after
     ends = f"the file ends inside record {len(spans):,} (0-based)"
     return PoolError(
@@ -113,9 +123,12 @@ def _malformed(
     )
 
 
-def _line_spans(path: Path, mapped: mmap.mmap, head: int) -> Iterator[tuple[int, int]]:
+def _line_spans(
+    path: Path, view: memoryview, mapped: mmap.mmap, head: int
+) -> Iterator[tuple[int, int]]:
     """Yield every line that is not blank."""
-    _refuse_one_object(path, mapped, head)
+    refuse_wide_objects(path, view, mapped, head)
+    refuse_other_formats(path, mapped, head)
     size = len(mapped)
     start = head
     while start < size:
@@ -128,22 +141,14 @@ def _line_spans(path: Path, mapped: mmap.mmap, head: int) -> Iterator[tuple[int,
         start = end + 1
 
 
-def _refuse_one_object(path: Path, mapped: mmap.mmap, head: int) -> None:
-    """Raise `PoolError` for one JSON object over several lines: neither a list nor JSON lines."""
-    end = mapped.find(b"\n", head)
-    if mapped[head : head + 1] != b"{" or end < 0 or _is_json(mapped[head:end]):
-        return
-    if _is_json(mapped[head:]):
-        raise PoolError(
-            "is one JSON object; a list of records, or one record a line, was expected.",
-            where=str(path),
-            fix="Name the file that holds the list, or take the list out of this one.",
-        )
+def nesting(data: bytes) -> int:
+    """Return how many levels of lists and objects some JSON has."""
+    depth = deepest = 0
+    for token in _TOKEN.finditer(data):
+        depth += _step(data[token.start()])
+        deepest = max(deepest, depth)
+    return deepest
 
 
-def _is_json(data: bytes) -> bool:
-    try:
-        msgspec.json.decode(data, type=msgspec.Raw)
-    except _REFUSED:
-        return False
-    return True
+def _step(sign: int) -> int:
+    return (sign in b"[{") - (sign in b"]}")
