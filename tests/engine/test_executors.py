@@ -14,6 +14,7 @@ import pytest
 
 from engine.faulty import Faulty
 from engine.jobs import CannotOpen, Job, Unreadable
+from engine.raycluster import needs_ray, two_workers
 from engine.simple import noted
 from visift.engine.executor import Executor, Inline, ShardDone, ShardFailed
 from visift.engine.processes import Processes
@@ -25,9 +26,11 @@ ALL = [
     pytest.param(Inline, id="inline"),
     pytest.param(lambda: Processes(1), id="one process"),
     pytest.param(lambda: Processes(2), id="two processes"),
+    pytest.param(two_workers, id="two Ray nodes", marks=needs_ray),
     pytest.param(Faulty, id="faulty"),
 ]
-HONEST = ALL[:3]
+HONEST = ALL[:4]
+REMOTE = ALL[1:4]
 SPAWNED = ALL[1:3]
 
 
@@ -122,7 +125,7 @@ def test_what_is_raised_on_opening_is_raised_and_not_tried_again(
     assert len(noted(tmp_path, "opened")) <= 2
 
 
-@pytest.mark.parametrize("make", SPAWNED)
+@pytest.mark.parametrize("make", REMOTE)
 def test_work_that_cannot_be_read_in_the_worker_is_an_error_of_opening(make: Make) -> None:
     with pytest.raises(StorageError, match="the pool changed"):
         list(make().map(Unreadable(), range(3)))  # type: ignore[arg-type]

@@ -57,7 +57,8 @@ def texts(folder: Path, answers: Sequence[str]) -> Pool:
 
 
 def files(cache: Path) -> dict[str, bytes]:
-    found = (path for path in cache.rglob("*") if path.is_file())
+    """Return what is stored; a worker that is stopped may leave a `.tmp`, which is no part."""
+    found = (path for path in cache.rglob("*") if path.is_file() and path.suffix != ".tmp")
     return {path.relative_to(cache).as_posix(): path.read_bytes() for path in found}
 
 

@@ -42,7 +42,7 @@ def test_tokens_are_those_of_the_tokeniser(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_tokeniser_is_named(tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="its tokeniser cannot be loaded") as caught:
-        TextTokens(ModelRef(str(tmp_path / "model"))).open("cpu")
-    assert caught.value.where == str(tmp_path / "model")
+        TextTokens(ModelRef(str(tmp_path))).open("cpu")
+    assert caught.value.where == str(tmp_path)

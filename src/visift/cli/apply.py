@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ from visift.cli.choices import (
     TaskField,
 )
 from visift.cli.output import Printer, print_run
+from visift.cli.terminal import printable_json
 
 
 def command(
@@ -76,5 +76,5 @@ def command(
         say=printer.say,
     )
     if as_json:
-        print(json.dumps(applied.summary(), ensure_ascii=False, indent=2))
+        print(printable_json(applied.summary()))
     print_run(printer, applied.run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from visift.amounts import data_size
 from visift.cli.output import Printer
-from visift.cli.terminal import printable
+from visift.cli.terminal import printable, printable_json
 from visift.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def command(
                 printer.say("Note", f"{store.folder} holds files that visift did not write")
     if as_json:
         said = _facts(folder, stores, freed if clear else None)
-        print(json.dumps(said, ensure_ascii=False, indent=2))
+        print(printable_json(said))
 
 
 def _seconds(text: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from visift.cli.choices import Ambiguous, AsJson, By
 from visift.cli.output import Printer
+from visift.cli.terminal import printable_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,7 +68,7 @@ def command(
     printer = Printer(quiet=as_json)
     if as_json:
         report = None if page is None else str(page)
-        print(json.dumps({**comparison.summary(), "report": report}, ensure_ascii=False, indent=2))
+        print(printable_json({**comparison.summary(), "report": report}))
     print_comparison(printer, comparison)
     if page is not None:
         printer.say("Wrote", str(page))

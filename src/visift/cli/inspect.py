@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +10,7 @@ from visift.cli.choices import AsJson, HashImages, ImageFolder, Pools, SourceFie
 from visift.cli.inspection import print_inspection
 from visift.cli.output import Printer
 from visift.cli.progress import bar
+from visift.cli.terminal import printable_json
 from visift.errors import PoolError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def command(
     else:
         found = inspect_pool(opened)
     if as_json:
-        print(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
+        print(printable_json(found.to_dict()))
     print_inspection(printer, found)
     _fail(found, kinds)
 

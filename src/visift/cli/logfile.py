@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TextIO
 
+from visift.cli.terminal import printable
 from visift.errors import StorageError
 
 _PACKAGES = ("visift", "numpy", "pyarrow", "pillow", "scikit-learn", "torch", "transformers")
@@ -33,7 +34,9 @@ class LogFile:
         """Write the lines of a text, each with the time and what kind of line it is."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._lock:
-            self._file.writelines(f"{now} {kind:<6} {line}\n" for line in text.splitlines())
+            self._file.writelines(
+                f"{now} {kind:<6} {printable(line)}\n" for line in text.rstrip("\n").split("\n")
+            )
             self._file.flush()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from visift.cli.output import Printer, plain_table
+from visift.cli.terminal import printable_json
 
 if TYPE_CHECKING:
     from visift.methods.method import Method
@@ -28,7 +28,7 @@ def command(
     printer = Printer(quiet=False)
     if as_json:
         said = [_facts(method) for method in (METHODS if name is None else [name])]
-        print(json.dumps({"methods": said}, ensure_ascii=False, indent=2))
+        print(printable_json({"methods": said}))
         return
     if name is None:
         printer.table(_methods())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +23,7 @@ from visift.cli.choices import (
     Text,
 )
 from visift.cli.output import Printer
+from visift.cli.terminal import printable_json
 from visift.config import EngineConfig, PoolConfig, RunConfig, share
 from visift.errors import InputError
 from visift.models.ref import ModelRef
@@ -104,7 +104,7 @@ def command(
     printer = Printer(quiet=as_json)
     plan = make_plan(config, Times.read(flops, reached, seconds), say=printer.say)
     if as_json:
-        print(json.dumps(plan.to_dict(), ensure_ascii=False, indent=2))
+        print(printable_json(plan.to_dict()))
         return
     print_plan(printer, plan)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +24,7 @@ from visift.cli.choices import (
 )
 from visift.cli.output import Printer, print_run, summary
 from visift.cli.progress import MeasureProgress, counting_what_is_kept
+from visift.cli.terminal import printable_json
 from visift.config import EngineConfig, PoolConfig, RunConfig
 from visift.errors import InputError
 from visift.models.ref import ModelRef
@@ -128,11 +128,35 @@ def command(
     )
     printer = Printer(quiet=as_json)
     progress = MeasureProgress(printer)
+    if given.engine.shard_range is not None:
+        _measure_slice(given, given.engine.shard_range, printer, progress)
+        return
     with counting_what_is_kept(progress):
         run = execute(given, Path(output), overwrite=overwrite, say=printer.say, progress=progress)
     if as_json:
-        print(json.dumps(summary(run), ensure_ascii=False, indent=2))
+        print(printable_json(summary(run)))
     print_run(printer, run)
+
+
+def _measure_slice(
+    config: RunConfig, written: str, printer: Printer, progress: MeasureProgress
+) -> None:
+    """Measure one slice and say how to go on."""
+    from visift.engine.slices import Slice
+    from visift.slicing import execute_slice
+
+    part = Slice.parse(written)
+    with counting_what_is_kept(progress):
+        done = execute_slice(config, part, printer.say, progress)
+    if printer.quiet:
+        said = {"slice": str(part), **dataclasses.asdict(done)}
+        print(printable_json(said))
+    text = f"slice {part} · {done.measured:,} measured now · {done.elsewhere:,} in other slices"
+    printer.say("Measured", text)
+    if done.lost:
+        first = f"{len(done.lost):,} could not be measured and are tried again: {done.lost[0]}"
+        printer.warn(first)
+    printer.say("Next", "when all slices are measured, run without --shard-range to choose")
 
 
 def _replaced(part: Any, **values: Any) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from contextlib import suppress
+from typing import Any
 
 #: Columns before the text of a line.
 LABEL_WIDTH = 10
@@ -20,6 +22,8 @@ _COMMANDING = (
     *range(0x2028, 0x202F),
     *range(0x2066, 0x206A),
 )
+# JSON escapes the first 32 itself, and a line end stands between its values.
+_IN_JSON = {point: f"\\u{point:04x}" for point in _COMMANDING if point >= 0x20}
 _VISIBLE = {point: chr(point).encode("unicode_escape").decode() for point in _COMMANDING}
 
 
@@ -29,6 +33,11 @@ def printable(text: str) -> str:
     Line ends are escaped too, so that one line stays one line.
     """
     return text.translate(_VISIBLE)
+
+
+def printable_json(value: Any) -> str:
+    """Return JSON in which nothing commands a terminal either: such characters are escaped."""
+    return json.dumps(value, ensure_ascii=False, indent=2).translate(_IN_JSON)
 
 
 def printable_lines(text: str) -> str:

@@ -19,6 +19,8 @@ _ORDERS = {
     "rank": "rank order: any smaller budget is a prefix",
     "shuffle": "a random order, the same for one seed",
 }
+#: Control characters, and marks of direction.
+_ACTING = re.compile(r"[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _MARKDOWN = re.compile(r"([\\`*\[\]<>|])")
 #: Where the rules of each trainer were read, and what the tests load exports with.
 _CHECKED = {
@@ -54,7 +56,8 @@ def run_md(exporter: Exporter, export: Export, told: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """Return a sentence, which may name files and tags, so that Markdown shows it as it is."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    line = _ACTING.sub(lambda char: f"⟨U+{ord(char[0]):04X}⟩", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", line)
 
 
 def notes(exporter: Exporter, export: Export) -> Iterator[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from visift.errors import InputError, PoolError
 
@@ -27,9 +29,9 @@ def must_be_local(path: str | Path) -> str | Path:
 
 def pool_files(path: Path) -> list[Path]:
     """Return a file itself, or the pool files of a folder, sorted; raises `PoolError` for none."""
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 (Path raises where a name is too long)
         return [path]
-    found = sorted(p for p in path.rglob("*") if _is_pool_file(p, path))
+    found = sorted(file for file in _below(path) if file.suffix.lower() in _SUFFIXES)
     if not found:
         raise PoolError(
             "no .json or .jsonl file in this folder.", where=str(path), fix="Name the pool file."
@@ -37,10 +39,22 @@ def pool_files(path: Path) -> list[Path]:
     return found
 
 
-def _is_pool_file(path: Path, folder: Path) -> bool:
-    """Leave out what starts with a dot: checkpoints of editors, leftovers of macOS."""
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return not hidden and path.suffix.lower() in _SUFFIXES and path.is_file()
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield all files, but what starts with a dot: checkpoints of editors, leftovers of macOS.
+
+    What is locked, or a link to nothing, is part of the pool as well: it is not passed over.
+    """
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise PoolError(
+        f"the folder cannot be read ({error.strerror}).",
+        where=str(error.filename),
+        fix="Unlock it, or name the pool files one by one.",
+    ) from None
 
 
 def pool_names(paths: Sequence[Path]) -> list[str]:

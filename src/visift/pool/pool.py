@@ -6,6 +6,7 @@ travels to worker processes by pickling: files are mapped again there.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -106,7 +107,7 @@ class Pool:
         files: list[PoolFile] = []
         roots: dict[Path, int] = {}
         for role, path, prefix in named_paths(by_role):
-            folder = path if path.is_dir() else path.parent
+            folder = path if os.path.isdir(path) else path.parent  # noqa: PTH112
             images = folder if image_folder is None else Path(must_be_local(image_folder))
             root = roots.setdefault(images, len(roots))
             for file in pool_files(path):

@@ -114,7 +114,7 @@ class LlavaFile:
                 raw.decode()  # msgspec does not look at the bytes of fields it skips, trainers do
             said = self._decoder.decode(raw)
         except UnicodeDecodeError as error:
-            raise ParseFault(f"not valid UTF-8 (at byte {error.start:,} of the record)") from None
+            raise ParseFault(f"not valid UTF-8: at byte {error.start:,} of the record") from None
         except msgspec.MsgspecError as error:
             raise ParseFault(_plain(str(error))) from None
         return Parsed(
@@ -211,7 +211,7 @@ def _turns(turns: list[_Turn]) -> list[tuple[Role, str]]:
         return [(ROLES[turn.speaker], turn.value) for turn in turns]
     except KeyError as speaker:
         raise ParseFault(
-            f'unknown speaker "{speaker.args[0]}" (human, gpt or system was expected)'
+            f'unknown speaker: "{speaker.args[0]}" (human, gpt or system was expected)'
         ) from None
 
 

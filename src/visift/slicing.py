@@ -1,0 +1,38 @@
+"""One slice of a run: what it would measure is shared out, and nothing is chosen or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from visift.config import RunConfig
+from visift.engine.progress import Progress
+from visift.engine.slices import Slice, SliceMeasured, measure_slice
+from visift.run import _counted, _lab, _understand
+from visift.say import Say, say_plan, say_pool
+from visift.unusable import Quarantine
+
+
+def execute_slice(config: RunConfig, part: Slice, say: Say, progress: Progress) -> SliceMeasured:
+    """Measure one slice of what a run needs; the run itself then finds everything stored.
+
+    No run directory is begun, so that any number of slices may be measured at once.
+
+    Args:
+        config: the run.
+        part: the slice.
+        say: called with (label, text) for every line a person would want to read.
+        progress: told how measuring goes on.
+
+    Raises:
+        VisiftError: what `visift.run.execute` raises before it chooses.
+    """
+    config = config.checked()
+    asked = _understand(config, Path())
+    pool = config.pool.open()
+    say_pool(say, pool)
+    Quarantine.of(pool.set_aside()).check(pool, asked.allowed, "Nothing was measured yet.")
+    lab = _lab(config, pool, asked.imported, progress)
+    budget, _ = _counted(say, pool, lab, config.model, asked.budget)
+    asked.method.measure(pool, lab, budget)
+    say_plan(say, lab)
+    return measure_slice(lab, part)
