@@ -145,7 +145,7 @@ def execute(
     started = time.monotonic()
     named = bool(config.method)
     config = config.checked()
-    asked = _understand(config, output)
+    asked = understand(config, output)
     pool = config.pool.open() if pool is None else pool
     say_pool(say, pool)
     faults = pool.set_aside()
@@ -153,8 +153,8 @@ def execute(
     found.check(pool, asked.allowed, "Nothing was measured yet.")
     for trainer in config.export:
         check_export(trainer, pool, np.union1d(pool.rows("candidate"), pool.rows("kept")))
-    lab = _lab(config, pool, asked.imported, progress or Silent())
-    budget, tokens = _counted(say, pool, lab, config.model, asked.budget)
+    lab = lab_for(config, pool, asked.imported, progress or Silent())
+    budget, tokens = counted_budget(say, pool, lab, config.model, asked.budget)
     inputs = asked.method.measure(pool, lab, budget)
     say_unused(say, asked.imported, lab)
     say_plan(say, lab)
@@ -182,7 +182,7 @@ def execute(
     return replace(run, seconds=time.monotonic() - started)
 
 
-def _counted(
+def counted_budget(
     say: Say, pool: Pool, lab: LocalLab, model: ModelRef | None, budget: Budget | None
 ) -> tuple[Budget | None, Measured | None]:
     """Return a budget as far as it is known before measuring, and what will count its tokens.
@@ -206,7 +206,7 @@ def _failures(lab: LocalLab, tokens: Measured | None) -> dict[int, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """A configuration read and checked, as far as that goes without the pool."""
 
     method: Method
@@ -215,7 +215,7 @@ class _Asked:
     imported: Imported
 
 
-def _understand(config: RunConfig, output: Path) -> _Asked:
+def understand(config: RunConfig, output: Path) -> Asked:
     """Read a configuration before anything costs time.
 
     Raises:
@@ -239,9 +239,10 @@ def _understand(config: RunConfig, output: Path) -> _Asked:
     staffing(config.engine, config.model)
     allowed = share(config.max_unusable)
     imported = Imported(tuple(SignalFile.open(path) for path in config.signals))
-    return _Asked(method, budget, allowed, imported)
+    return Asked(method, budget, allowed, imported)
 
 
-def _lab(config: RunConfig, pool: Pool, imported: Imported, progress: Progress) -> LocalLab:
+def lab_for(config: RunConfig, pool: Pool, imported: Imported, progress: Progress) -> LocalLab:
+    """Return the lab that a run asks."""
     devices, executor = staffing(config.engine, config.model)
     return LocalLab(pool, cache_folder(config.engine, pool), devices, executor, imported, progress)

@@ -7,7 +7,7 @@ from pathlib import Path
 from visift.config import RunConfig
 from visift.engine.progress import Progress
 from visift.engine.slices import Slice, SliceMeasured, measure_slice
-from visift.run import _counted, _lab, _understand
+from visift.run import counted_budget, lab_for, understand
 from visift.say import Say, say_plan, say_pool
 from visift.unusable import Quarantine
 
@@ -27,12 +27,12 @@ def execute_slice(config: RunConfig, part: Slice, say: Say, progress: Progress) 
         VisiftError: what `visift.run.execute` raises before it chooses.
     """
     config = config.checked()
-    asked = _understand(config, Path())
+    asked = understand(config, Path())
     pool = config.pool.open()
     say_pool(say, pool)
     Quarantine.of(pool.set_aside()).check(pool, asked.allowed, "Nothing was measured yet.")
-    lab = _lab(config, pool, asked.imported, progress)
-    budget, _ = _counted(say, pool, lab, config.model, asked.budget)
+    lab = lab_for(config, pool, asked.imported, progress)
+    budget, _ = counted_budget(say, pool, lab, config.model, asked.budget)
     asked.method.measure(pool, lab, budget)
     say_plan(say, lab)
     return measure_slice(lab, part)

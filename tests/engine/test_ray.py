@@ -37,7 +37,6 @@ from visift.engine.ray import Ray
 from visift.engine.rayconnection import check_address, cluster_nodes
 from visift.errors import InputError, StorageError
 from visift.pool.pool import Pool
-from visift.run import select
 from visift.staff import staffing
 
 pytestmark = needs_ray
@@ -343,19 +342,44 @@ def test_what_ends_a_run_ends_its_ray(how: signal.Signals, tmp_path: Path) -> No
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_run_on_ray_is_the_run_without(pool: Pool, tmp_path: Path) -> None:
-    def chosen(executor: str) -> bytes:
-        output = tmp_path / executor
-        select(
-            pool,
-            method="engine.simple:Reddest",
-            budget=10,
-            output=output,
-            cache=tmp_path / f"cache-{executor}",
-            executor=executor,
-            workers=2,
-        )
-        return (output / "selection.parquet").read_bytes()
+RUN = """
+import sys
+import visift
 
-    assert chosen("ray") == chosen("inline")
+pool, folder, executor = sys.argv[1:]
+visift.select(
+    pool,
+    method="engine.simple:Reddest",
+    budget=10,
+    output=f"{folder}/{executor}",
+    cache=f"{folder}/cache-{executor}",
+    executor=executor,
+    workers=2,
+)
+"""
+
+
+def test_a_run_on_ray_is_the_run_without(pool: Pool, tmp_path: Path) -> None:
+    for executor in ("ray", "inline"):
+        said, _ = start(RUN, pool.opened["files"][0], tmp_path, executor).communicate(timeout=120)
+        assert said == ""
+    ray, inline = (tmp_path / name / "selection.parquet" for name in ("ray", "inline"))
+    assert ray.read_bytes() == inline.read_bytes()
     assert parts(tmp_path / "cache-ray") == parts(tmp_path / "cache-inline")
+
+
+TWO = """
+import sys
+from pathlib import Path
+from engine.jobs import Job
+from visift.engine.ray import Ray
+
+folder, address = Path(sys.argv[1]), sys.argv[2]
+list(Ray(1, folder).map(Job(folder), range(1)))
+list(Ray(1, folder, address).map(Job(folder), range(1)))
+"""
+
+
+def test_a_second_ray_in_one_process_is_an_error(tmp_path: Path) -> None:
+    said, _ = start(TWO, tmp_path, shared_cluster().address).communicate(timeout=120)
+    assert "MeasuringError: Ray drops its workers in a process that has used another" in said

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from visift.engine.executor import Event, Events, OpenWork, ShardDone, ShardFailed, Work, describe
 from visift.engine.processes import _THREAD_SETTINGS, _portable
 from visift.engine.rayconnection import connected, import_ray
-from visift.errors import StorageError
+from visift.errors import MeasuringError, StorageError
 from visift.files import disk_errors
 
 _PATIENCE_SECONDS = 60.0
@@ -32,6 +32,9 @@ _NOBODY_READY = (
     "No Ray worker has begun after %d seconds: the cluster may be busy with other work, or the "
     "model is slow to load. visift goes on waiting; Ctrl-C stops it, and what is measured is kept."
 )
+
+#: What Ray says of actors of a second cluster in one process (2.60, actors held or not).
+_FORGOTTEN = "all references to the actor were removed"
 
 _log = logging.getLogger("visift")
 
@@ -62,6 +65,7 @@ class Ray:
         Raises:
             InputError: Ray is not installed, or no cluster answers.
             StorageError: a node does not see the cache.
+            MeasuringError: this process has used another Ray before.
         """
         if not shards:
             return
@@ -137,6 +141,11 @@ class _Crew:
         except self.ray.exceptions.RayTaskError as error:
             answer = self._not_ours(worker, error)
         except self.ray.exceptions.RayError as error:
+            if worker.node is None and _FORGOTTEN in str(error):
+                raise MeasuringError(
+                    "Ray drops its workers in a process that has used another Ray before.",
+                    fix="Start a new Python process for each of them.",
+                ) from None
             yield from self._replace(worker, _ending(worker, error))
             return
         if isinstance(answer, _NotOpened):
