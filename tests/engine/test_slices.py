@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.simple import MeanColour, NeverOpens, noted, plain_pool
+from visift.cli import run
 from visift.engine import blocks
 from visift.engine.lab import Examples, LocalLab
 from visift.engine.slices import Slice, SliceMeasured, measure_slice
@@ -114,3 +116,27 @@ def test_what_is_no_slice_is_said(text: str, said: str) -> None:
     with pytest.raises(InputError) as caught:
         Slice.parse(text)
     assert str(caught.value) == said
+
+
+def test_slices_from_the_command_line_then_the_choice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain_pool(tmp_path / "pool", ITEMS)
+    common = ["--pool", str(tmp_path / "pool" / "pool.json"), "--method", "engine.simple:Reddest"]
+    common += ["--budget", "5", "--cache", str(tmp_path / "cache"), "-o", str(tmp_path / "out")]
+    assert run(["select", *common, "--shard-range", "1/2"]) == 0
+    said = capsys.readouterr().out
+    assert "Measured  slice 1/2 · 12 measured now · 10 in other slices\n" in said
+    assert "run without --shard-range to choose" in said
+    assert not (tmp_path / "out").exists()
+    assert run(["select", *common, "--shard-range", "2/2", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"slice": "2/2", "measured": 10, "lost": [], "elsewhere": 0}
+    assert run(["select", *common]) == 0
+    assert "nothing to measure" in capsys.readouterr().out
+    assert (tmp_path / "out" / "selection.parquet").exists()
+
+
+def test_a_wrong_slice_is_said_before_the_pool_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["select", "--pool", "no.json", "--budget", "5", "--shard-range", "3/2"]) == 1
+    assert 'There is no slice "3/2".' in capsys.readouterr().err
