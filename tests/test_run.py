@@ -25,7 +25,7 @@ from helpers import (
     write_json,
     write_lines,
 )
-from visift.config import RunConfig
+from visift.config import EngineConfig, PoolConfig, RunConfig
 from visift.errors import InfeasibleBudget, InputError, StorageError, TooManyUnusable
 from visift.files import claimed
 from visift.finished import Run, reopen
@@ -362,4 +362,13 @@ def test_two_runs_on_one_output_are_told_apart(pool: Path, tmp_path: Path) -> No
 def test_what_is_wrong_with_the_input_leaves_no_folder_behind(pool: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no source"):
         take(pool, tmp_path / "out", settings={"weights": "nowhere:1,*:1"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_slice_is_no_run(pool: Path, tmp_path: Path) -> None:
+    config = RunConfig(
+        PoolConfig((str(pool),)), budget="20%", engine=EngineConfig(shard_range="1/2")
+    )
+    with pytest.raises(InputError, match="a slice is measured, and nothing is chosen from it"):
+        execute(config, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -145,6 +145,12 @@ def execute(
     started = time.monotonic()
     named = bool(config.method)
     config = config.checked()
+    if config.engine.shard_range is not None:
+        raise InputError(
+            "a slice is measured, and nothing is chosen from it.",
+            fix="Leave out shard_range to choose, or measure it from the command line: "
+            "visift select --shard-range",
+        )
     asked = understand(config, output)
     pool = config.pool.open() if pool is None else pool
     say_pool(say, pool)

@@ -22,7 +22,7 @@ from types import ModuleType
 
 from visift.engine.executor import Event, Events, OpenWork, ShardDone, ShardFailed, describe
 
-_THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LEAVE_SECONDS = 5.0
 
 
@@ -164,8 +164,8 @@ def _dismiss(workers: list[_Worker]) -> None:
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Have a child start with one BLAS thread, set before it imports anything."""
-    before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
-    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))
+    before = {name: os.environ.get(name) for name in THREAD_SETTINGS}
+    os.environ.update(dict.fromkeys(THREAD_SETTINGS, "1"))
     try:
         yield
     finally:
@@ -214,20 +214,20 @@ def _serve(pipe: Connection, number: int) -> None:
             open_work: OpenWork = pickle.loads(payload)
             work = open_work(number)
         except Exception as error:
-            pipe.send(_NotOpened(describe(error), _portable(error)))
+            pipe.send(_NotOpened(describe(error), portable(error)))
             return
         pipe.send(_Ready())
         while (shard := pipe.recv()) is not None:
             try:
                 work(shard)
             except Exception as error:
-                pipe.send(ShardFailed(shard, describe(error), _portable(error)))
+                pipe.send(ShardFailed(shard, describe(error), portable(error)))
             else:
                 pipe.send(ShardDone(shard))
     sys.stdout.flush()
 
 
-def _portable(error: Exception) -> Exception | None:
+def portable(error: Exception) -> Exception | None:
     """Return the exception if it survives a pickle, so that the parent can raise it."""
     try:
         pickle.loads(pickle.dumps(error))

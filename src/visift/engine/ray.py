@@ -22,7 +22,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from visift.engine.executor import Event, Events, OpenWork, ShardDone, ShardFailed, Work, describe
-from visift.engine.processes import _THREAD_SETTINGS, _portable
+from visift.engine.processes import THREAD_SETTINGS, portable
 from visift.engine.rayconnection import connected, import_ray
 from visift.errors import MeasuringError, StorageError
 from visift.files import disk_errors
@@ -245,7 +245,7 @@ class _Measurer:
         with suppress(OSError):
             os.chdir(folder)
         sys.path += [entry for entry in path if entry not in sys.path]
-        os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))
+        os.environ.update(dict.fromkeys(THREAD_SETTINGS, "1"))
         threadpool_limits(1)  # what was loaded before now reads no environment
         node = import_ray().util.get_node_ip_address()
         try:
@@ -253,7 +253,7 @@ class _Measurer:
             open_work: OpenWork = pickle.loads(payload)
             self._work: Work = open_work(number)
         except Exception as error:
-            return _NotOpened(describe(error), _portable(error))
+            return _NotOpened(describe(error), portable(error))
         return _Ready(node)
 
     def measure(self, shard: int) -> Event:
@@ -261,7 +261,7 @@ class _Measurer:
         try:
             self._work(shard)
         except Exception as error:
-            return ShardFailed(shard, describe(error), _portable(error))
+            return ShardFailed(shard, describe(error), portable(error))
         return ShardDone(shard)
 
 
