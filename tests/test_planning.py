@@ -276,7 +276,7 @@ def test_a_probe_stops_in_time(tmp_path: Path) -> None:
     lab = CountingLab(pool, tmp_path / "cache")
     lab.measure(MeanColour(log=str(log), seconds=0.05), Examples(pool.rows()))
     found = probe_signal(lab.counts()[0], "cpu", 1, 0.01)
-    assert found.items == 16
+    assert found.load.items == 16
     assert found.rate == found.items / found.seconds
     assert len(noted(log)) <= 32
     assert set(noted(log)) != {f"{n}.png" for n in range(len(noted(log)))}

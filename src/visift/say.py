@@ -11,7 +11,6 @@ from visift.budget import Budget
 from visift.engine.counting import left_to_measure, plan_text
 from visift.engine.lab import LocalLab
 from visift.engine.measured import Measured
-from visift.methods.cutting import BYTES_PER_TOKEN
 from visift.methods.method import Method
 from visift.models.card import pools_named
 from visift.models.ref import ModelRef
@@ -20,6 +19,7 @@ from visift.pool.pool import Pool
 from visift.pool.roles import EQUAL_TO, PREFIX, RowRole
 from visift.selection import Choice
 from visift.signals.imported import Imported
+from visift.signals.tokens import BYTES_PER_TOKEN
 
 Say = Callable[[str, str], None]
 

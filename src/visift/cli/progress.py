@@ -53,6 +53,7 @@ class Bar:
         self._before = done
         self._started = self._said = time.monotonic()
         self._shown: Progress | None = None
+        self._noted = ""
         console = Console(stderr=True)
         if console.is_terminal:
             self._shown = Progress(
@@ -62,6 +63,7 @@ class Bar:
                 MofNCompleteColumn(),
                 _Rate(),
                 TimeRemainingColumn(),
+                TextColumn("{task.description}"),
                 console=console,
                 transient=True,
             )
@@ -78,7 +80,13 @@ class Bar:
             rate = max(self.done - self._before, 1) / (self._said - self._started)
             left = duration((self.total - self.done) / rate)
             said = f"{self.done:,}/{self.total:,} {self.unit} · {rate:,.0f}/s · {left} left"
-            print(f"{'':<{LABEL_WIDTH}}{said}", file=sys.stderr, flush=True)
+            print(f"{'':<{LABEL_WIDTH}}{said}{self._noted}", file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        """Show a few words beside the bar from now on."""
+        self._noted = f" · {text}"
+        if self._shown is not None:
+            self._shown.update(self._shown.task_ids[0], description=text)
 
     def end(self) -> None:
         """Take the bar away."""
@@ -103,17 +111,31 @@ class MeasureProgress:
     def __init__(self, printer: Printer) -> None:
         self.printer = printer
         self.bar: Bar | None = None
+        self.trains = False
 
     def begin(self, signal: Signal, total: int, done: int) -> None:
         """See `engine.progress.Progress`."""
         stored = f", {done:,} of them measured before" if done else ""
         self.printer.say("Measure", f"{total:,} {signal.unit}s{stored}")
+        self.trains = False
         self.bar = Bar(f"{signal.unit}s", total, done)
 
     def advance(self, items: int) -> None:
         """See `engine.progress.Progress`."""
         assert self.bar is not None
         self.bar.advance(items)
+
+    def begin_training(self, model: str, steps: int) -> None:
+        """See `engine.progress.Progress`."""
+        self.printer.say("Train", f"{model} · {steps:,} steps")
+        self.bar = Bar("steps", steps)
+        self.trains = True
+
+    def step(self, done: int, loss: float) -> None:
+        """See `engine.progress.Progress`."""
+        assert self.bar is not None
+        self.bar.advance(done - self.bar.done)
+        self.bar.note(f"loss {loss:.3f}")
 
     def end(self) -> None:
         """See `engine.progress.Progress`."""
@@ -122,6 +144,8 @@ class MeasureProgress:
 
     def kept(self) -> str:
         """Return how much is measured and kept, as a clause."""
+        if self.trains:
+            return "The last checkpoint of the training is kept"
         if self.bar is None:
             return "What is measured is kept"
         return f"{self.bar.done:,} {self.bar.unit} are measured and kept"

@@ -5,19 +5,22 @@ Killing anything at any moment loses the blocks in flight only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from visift.engine.executor import Event, Executor, ShardDone, ShardFailed, Work
+from visift.engine.executor import Alive, Event, Executor, ShardDone, ShardFailed, Work
 from visift.engine.items import Items
 from visift.engine.progress import Progress
 from visift.engine.store import Keys, Store
 from visift.errors import MeasuringError, VisiftError
-from visift.signals.signal import Signal, Values
+from visift.signals.signal import ImageItem, RecordItem, Signal, Values
 
 BLOCK_ITEMS = 1024
 TRIES = 3
@@ -35,6 +38,10 @@ class NotAllMeasured(Exception):
         super().__init__(reasons)
 
 
+def _nobody_listens() -> None:
+    """Stand in for whoever wants to know that something goes on."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenBlocks:
     """The measuring of one request, on its way to workers (see `executor.OpenWork`).
@@ -46,6 +53,7 @@ class OpenBlocks:
         lacking: by block number, the positions in `items` that the store lacks.
         store: where to commit; travels without the parts it has mapped.
         devices: where to measure; worker w takes number w modulo their count.
+        alive: called whenever something of a block has gone on.
     """
 
     items: Items
@@ -54,6 +62,11 @@ class OpenBlocks:
     lacking: dict[int, NDArray[np.int64]]
     store: Store
     devices: tuple[str, ...]
+    alive: Alive = _nobody_listens
+
+    def telling(self, alive: Alive) -> OpenBlocks:
+        """See `executor.Telling`."""
+        return replace(self, alive=alive)
 
     def __call__(self, worker: int) -> Work:
         """Load the model and return the function that measures and commits one block."""
@@ -61,9 +74,44 @@ class OpenBlocks:
 
         def work(block: int) -> None:
             positions = self.lacking[block]
-            _commit(self.store, self.keys, positions, measure(self.items.load(positions)))
+            items = _TellingItems(self.items.load(positions), self.alive)
+            _commit(self.store, self.keys, positions, measure(items))
 
         return work
+
+
+@dataclass(frozen=True, slots=True)
+class _TellingItems(Sequence[Any]):
+    """Items that say so whenever some of them are taken, and whenever an image is decoded.
+
+    Signals take their items batch by batch, which makes it a sign that they get on.
+    """
+
+    items: Sequence[ImageItem | RecordItem]
+    alive: Alive
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, at: Any) -> Any:
+        self.alive()
+        found = self.items[at]
+        if isinstance(found, Sequence):
+            return [self._telling(item) for item in found]
+        return self._telling(found)
+
+    def _telling(self, item: ImageItem | RecordItem) -> ImageItem | RecordItem:
+        if isinstance(item, RecordItem):
+            return replace(item, images=tuple(map(self._image, item.images)))
+        return self._image(item)
+
+    def _image(self, image: ImageItem) -> ImageItem:
+        return replace(image, decode=partial(_decode, image, self.alive))
+
+
+def _decode(image: ImageItem, alive: Alive) -> Image.Image:
+    alive()
+    return image.decode()
 
 
 def _commit(store: Store, keys: Keys, positions: NDArray[np.int64], values: Values) -> None:
@@ -106,9 +154,11 @@ def run_blocks(
         By position, why an item is still missing.
 
     Raises:
+        StorageError: the store takes nothing, so that nothing is measured for it.
         MeasuringError: nothing at all could be measured.
     """
     store = open_blocks.store
+    store.must_be_writable()
     todo = open_blocks.lacking
     reasons: dict[int, str] = {}
     answered = False

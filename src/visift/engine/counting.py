@@ -20,12 +20,15 @@ from visift.engine.lab import Examples, Handle, LocalLab
 from visift.engine.ledger import Entry
 from visift.engine.measured import Measured
 from visift.engine.store import Keys, Store, first_places, item_keys, signal_folder
+from visift.engine.trainings import Training, Tuned, training_for
 from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
-from visift.signals.cost import Cost
+from visift.signals.cost import Cost, Load
 from visift.signals.imported import Imported
 from visift.signals.signal import Signal, identity
+from visift.training.recipe import Recipe
+from visift.training.tuned import FineTuning
 
 Find = Callable[[Signal], Store | None]
 
@@ -69,13 +72,22 @@ class CountingLab:
     cache: Path
     imported: Imported = field(default_factory=Imported)
     handles: list[Handle] = field(default_factory=list)
+    trainings: list[Training] = field(default_factory=list)
 
     def measure(self, signal: Signal, examples: Examples) -> Measured:
         """See `Lab.measure`; the handle it returns must not be read."""
-        items = Items.of(self.pool, signal.unit, examples.rows)
+        items = Items.of(self.pool, signal.unit, examples.rows, examples.targets)
         handle = Handle(examples.rows, items, signal, _refuse)
         self.handles.append(handle)
         return handle
+
+    def finetune(self, model: ModelRef | None, recipe: Recipe, examples: Examples) -> Tuned:
+        """See `Lab.finetune`."""
+        if model is None:
+            return Tuned(None)
+        items = Items.of(self.pool, "record", examples.rows, examples.targets)
+        self.trainings.append(Training.of(self.cache, model, recipe, items))
+        return Tuned(self.trainings[-1].tuned)
 
     def given(self, column: str) -> bool:
         """See `Lab.given`."""
@@ -87,7 +99,8 @@ class CountingLab:
         Raises:
             ModelError: the model named does not exist.
         """
-        return _count(self.handles, self.imported, partial(_stored, self.cache))
+        find = partial(_stored, self.cache)
+        return _count(self.handles, self.trainings, self.imported, find)
 
 
 def left_to_measure(lab: LocalLab) -> list[Count]:
@@ -97,20 +110,23 @@ def left_to_measure(lab: LocalLab) -> list[Count]:
         InputError: a model is needed and was not named.
         ModelError: there is no such model.
     """
-    return _count(lab.handles, lab.imported, lab.store)
+    return _count(lab.handles, lab.trainings, lab.imported, lab.store)
 
 
 def _refuse(handle: Handle) -> Measured:
     raise RuntimeError(f"{handle!r} was read while its method was still asking for values.")
 
 
-def _count(handles: Sequence[Handle], imported: Imported, find: Find) -> list[Count]:
+def _count(
+    handles: Sequence[Handle], trainings: Sequence[Training], imported: Imported, find: Find
+) -> list[Count]:
     before: list[tuple[Signal, Keys]] = []
-    counts = []
+    counts: list[Count] = []
+    trained: list[Training] = []
     for handle in handles:
         signal, items = handle.signal, handle.items
         if imported.giving(signal.columns) is not None:
-            entry = Entry.of(signal, len(items), 0, 0, 0)
+            entry = Entry.of(signal, len(items), 0, 0, Load())
             counts.append(Count(signal, items, np.empty(0, np.int64), entry, given=True))
             continue
         keys = item_keys(items.keys())
@@ -119,10 +135,19 @@ def _count(handles: Sequence[Handle], imported: Imported, find: Find) -> list[Co
         store = find(signal) if len(left) else None
         if store is not None:
             left = left[store.find(keys[left])[:, 0] < 0]
-        entry = Entry.of(signal, len(distinct), len(left), 0, len(left))
+        training = training_for(signal, trainings) if len(left) else None
+        if training is not None and training not in trained and training.is_needed:
+            counts.append(_training(training))
+            trained.append(training)
+        entry = Entry.of(signal, len(distinct), len(left), 0, items.holding(left))
         counts.append(Count(signal, items, left, entry))
         before.append((signal, keys[distinct]))
     return counts
+
+
+def _training(training: Training) -> Count:
+    everything = np.arange(len(training.items))
+    return Count(training.signal, training.items, everything, training.entry())
 
 
 def _not_asked_before(
@@ -207,6 +232,9 @@ def plan_text(counts: Sequence[Count]) -> str:
     said = []
     for count in counts:
         items = f"{count.entry.measured:,} {count.signal.unit}s"
+        if isinstance(count.signal, FineTuning):
+            said.append(f"training on {items} ({count.entry.training_steps:,} steps)")
+            continue
         if not count.entry.measured:
             said.append(f"nothing to measure: {asked_for(count)}")
         elif count.entry.forwards_partial:

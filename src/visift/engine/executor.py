@@ -7,11 +7,18 @@ shards missing. Resume, retries and progress live outside it, once, in `blocks.p
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Work = Callable[[int], None]
+
+#: Called whenever something of a shard has gone on; from any thread, as often as one likes.
+Alive = Callable[[], None]
+
+#: Seconds without any sign of life after which a worker is given up [ours].
+PATIENCE_SECONDS = 1800.0
 
 
 class OpenWork(Protocol):
@@ -20,6 +27,25 @@ class OpenWork(Protocol):
     def __call__(self, worker: int) -> Work:
         """Open the work as worker number `worker` (it picks the device)."""
         ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """Work that can say that it goes on, while a shard takes long; any other is silent."""
+
+    def telling(self, alive: Alive) -> OpenWork:
+        """Return this work, which calls `alive` from now on."""
+        ...
+
+
+def open_telling(open_work: OpenWork, worker: int, alive: Alive) -> Work:
+    """Open work as worker number `worker`, and have it say that it goes on if it can."""
+    return (open_work.telling(alive) if isinstance(open_work, Telling) else open_work)(worker)
+
+
+def no_answer(seconds: float) -> str:
+    """Return why a shard failed whose worker gave no sign of life for so long."""
+    return f"no answer for {seconds:,.0f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +102,12 @@ def describe(error: BaseException) -> str:
     """Return one line about an exception."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def portable(error: Exception) -> Exception | None:
+    """Return the exception if it survives a pickle, so that the parent can raise it."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return None
+    return error

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visift.pool.pool import Pool
-from visift.pool.record import ImageRef
+from visift.pool.record import ImageRef, Turn, content_hash
+from visift.signals.cost import Load
 from visift.signals.signal import ImageItem, RecordItem, Unit
+from visift.signals.tokens import estimated_tokens
+
+Targets = Mapping[int, tuple[Turn, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +26,18 @@ class Items:
         pool: where they come from.
         unit: `image` or `record`.
         ids: (n,) int64, image ids of `pool.images` or row numbers of the pool.
+        targets: by row, what stands in for its conversation.
     """
 
     pool: Pool
     unit: Unit
     ids: NDArray[np.int64]
+    targets: Targets = field(default_factory=dict)
 
     @classmethod
-    def of(cls, pool: Pool, unit: Unit, rows: NDArray[np.int64]) -> Items:
+    def of(
+        cls, pool: Pool, unit: Unit, rows: NDArray[np.int64], targets: Targets | None = None
+    ) -> Items:
         """Return the items of some rows: the rows themselves, or their images, each once.
 
         Rows that the pool itself cannot offer have none.
@@ -37,7 +45,8 @@ class Items:
         faults = pool.faults
         sound = np.array([faults[row] is None for row in rows.tolist()], bool)
         usable = np.asarray(rows, np.int64)[sound]
-        return cls(pool, unit, pool.images.of_rows(usable) if unit == "image" else usable)
+        ids = pool.images.of_rows(usable) if unit == "image" else usable
+        return cls(pool, unit, ids, targets or {})
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -49,9 +58,26 @@ class Items:
             return (images.keys[i] for i in self.ids)
         hashes = self.pool.content_hashes()
         return (
-            "\x1e".join([hashes[row].hex(), *(images.keys[i] for i in images.of_row(row))])
-            for row in self.ids
+            "\x1e".join(
+                [self._said(row, hashes[row]), *(images.keys[i] for i in images.of_row(row))]
+            )
+            for row in self.ids.tolist()
         )
+
+    def _said(self, row: int, content: bytes) -> str:
+        """Return the text that identifies a conversation, or what stands in for it."""
+        if row not in self.targets:
+            return content.hex()
+        said = content_hash([(turn.role, turn.text) for turn in self.targets[row]], ())
+        return f"{content.hex()}\x1f{said.hex()}"
+
+    def holding(self, positions: NDArray[np.int64]) -> Load:
+        """Return what some items hold."""
+        if self.unit == "image":
+            return Load(len(positions), images=len(positions))
+        rows = self.ids[positions]
+        images = np.diff(self.pool.images.offsets)[rows]
+        return Load(len(rows), int(estimated_tokens(self.pool)[rows].sum()), int(images.sum()))
 
     def scatter(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return (I, 2), the places of all images or rows of the pool, (-1, -1) where not asked."""
@@ -64,7 +90,11 @@ class Items:
         """Return items ready to be measured; nothing is decoded yet."""
         if self.unit == "image":
             return [self._image(self.pool.images.refs[self.ids[p]]) for p in positions]
-        records = self.pool.records(self.ids[positions])
+        rows = self.ids[positions].tolist()
+        records = [
+            replace(record, turns=self.targets[row]) if row in self.targets else record
+            for row, record in zip(rows, self.pool.records(rows), strict=True)
+        ]
         return [RecordItem(r, tuple(self._image(ref) for ref in r.images)) for r in records]
 
     def _image(self, ref: ImageRef) -> ImageItem:

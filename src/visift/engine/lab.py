@@ -7,7 +7,7 @@ order, into fixed blocks of 1,024 items, which are run and committed as `engine.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,21 +16,32 @@ from numpy.typing import NDArray
 
 from visift.engine.blocks import OpenBlocks, lacking_blocks, run_blocks
 from visift.engine.executor import Executor, Inline
-from visift.engine.items import Items
+from visift.engine.items import Items, Targets
 from visift.engine.ledger import Entry
 from visift.engine.measured import ByRow, Measured, Rows, StoredItems
 from visift.engine.progress import Progress, Silent
 from visift.engine.store import Keys, Store, first_places, item_keys
+from visift.engine.trainings import Training, Tuned, training_for
+from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
+from visift.signals.cost import Load
 from visift.signals.imported import Imported
 from visift.signals.signal import Signal, identity
+from visift.training.recipe import Recipe
+from visift.training.tuned import TunedRef
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Rows to measure."""
+    """Rows to measure, or to train on.
+
+    Attributes:
+        rows: which ones.
+        targets: by row, turns that stand in for its conversation.
+    """
 
     rows: Rows
+    targets: Targets = field(default_factory=dict)
 
 
 class Lab(Protocol):
@@ -38,6 +49,16 @@ class Lab(Protocol):
 
     def measure(self, signal: Signal, examples: Examples) -> Measured:
         """Ask for a signal over some rows."""
+        ...
+
+    def finetune(self, model: ModelRef | None, recipe: Recipe, examples: Examples) -> Tuned:
+        """Ask for a model tuned on some rows; it is trained when a value that needs it is read.
+
+        Args:
+            model: what to tune; None where none was named.
+            recipe: how.
+            examples: on what; those it cannot be trained on are set aside when it is trained.
+        """
         ...
 
     def given(self, column: str) -> bool:
@@ -104,14 +125,25 @@ class LocalLab:
     progress: Progress = field(default_factory=Silent)
     ledger: list[Entry] = field(default_factory=list)
     handles: list[Handle] = field(default_factory=list)
+    trainings: list[Training] = field(default_factory=list)
+    _relied_on: list[Training] = field(default_factory=list)
     _opened: list[tuple[Signal, dict[str, Any], Store]] = field(default_factory=list)
 
     def measure(self, signal: Signal, examples: Examples) -> Measured:
         """See `Lab.measure`."""
-        items = Items.of(self.pool, signal.unit, examples.rows)
+        items = Items.of(self.pool, signal.unit, examples.rows, examples.targets)
         handle = Handle(examples.rows, items, signal, self._answer)
         self.handles.append(handle)
         return handle
+
+    def finetune(self, model: ModelRef | None, recipe: Recipe, examples: Examples) -> Tuned:
+        """See `Lab.finetune`."""
+        if model is None:
+            return Tuned(None)
+        items = Items.of(self.pool, "record", examples.rows, examples.targets)
+        training = Training.of(self.cache, model, recipe, items)
+        self.trainings.append(training)
+        return Tuned(training.tuned, lambda: self._left_out(training.tuned))
 
     def given(self, column: str) -> bool:
         """See `Lab.given`."""
@@ -125,6 +157,8 @@ class LocalLab:
     def failures(self) -> dict[int, str]:
         """Return the rows that lack a value somebody asked for, and why."""
         reasons: dict[int, str] = {}
+        for training in self._relied_on:
+            reasons |= training.left_out()
         for handle in self.handles:
             lacking = handle.rows[~handle.ok(handle.rows)]
             for row, why in zip(lacking, handle.reasons(lacking), strict=True):
@@ -150,14 +184,32 @@ class LocalLab:
         self._opened.append((signal, known, store))
         return store
 
+    def ready(self, signal: Signal) -> Signal:
+        """Return a signal as workers take it: its model is trained, and they know where it is."""
+        training = training_for(signal, self.trainings)
+        if training is None:
+            return signal
+        if training.is_needed:
+            training.run(tuple(self.devices()), self.progress)
+            self.ledger.append(training.entry())
+        return replace(signal, model=training.tuned.located())  # type: ignore[type-var]
+
+    def _left_out(self, tuned: TunedRef) -> dict[int, str]:
+        """Return the rows a model could not be trained on, if a value that was read needs it."""
+        used = (one.left_out() for one in self._relied_on if one.tuned == tuned)
+        return next(used, {})
+
     def _answer(self, handle: Handle) -> Measured:
         signal, items = handle.signal, handle.items
         given = self.imported.answer(self.pool, signal.columns, signal.unit)
         if given is not None:
             values = ByRow(given.values, given.starts, given.flat)
             failed = int((~values.ok(handle.rows)).sum())
-            self.ledger.append(Entry.of(signal, len(items), 0, failed, 0))
+            self.ledger.append(Entry.of(signal, len(items), 0, failed, Load()))
             return values
+        training = training_for(signal, self.trainings)
+        if training is not None and training not in self._relied_on:
+            self._relied_on.append(training)
         store = self.store(signal)
         keys = item_keys(items.keys())
         distinct = first_places(keys)
@@ -165,9 +217,9 @@ class LocalLab:
         places = store.find(keys)
         reasons = _reasons(store, keys, places, lost)
         bad = list(reasons)
-        failed, fresh = (int(np.isin(some, bad).sum()) for some in (distinct, measured))
-        done = len(measured)
-        self.ledger.append(Entry.of(signal, len(distinct), done, failed, done - fresh))
+        failed = int(np.isin(distinct, bad).sum())
+        fine = items.holding(np.setdiff1d(measured, bad))
+        self.ledger.append(Entry.of(signal, len(distinct), len(measured), failed, fine))
         failures = {int(items.ids[p]): why for p, why in reasons.items()}
         stored = StoredItems.of(signal.columns, store.parts, items.scatter(places), failures)
         if signal.unit == "image":
@@ -186,7 +238,8 @@ class LocalLab:
         if not lacking:
             return distinct[:0], {}
         wanted = np.concatenate(list(lacking.values()))
-        open_blocks = OpenBlocks(items, keys, signal, lacking, store, tuple(self.devices()))
+        ready = self.ready(signal)
+        open_blocks = OpenBlocks(items, keys, ready, lacking, store, tuple(self.devices()))
         self.progress.begin(signal, len(distinct), len(distinct) - len(wanted))
         try:
             reasons = run_blocks(open_blocks, self.executor, self.progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from visift.signals.cost import Cost, item_cost
+from visift.signals.cost import Cost, Load, stated_cost
 from visift.signals.signal import Signal
 
 
@@ -45,7 +45,7 @@ class Entry:
     flops: int | None = 0
 
     @classmethod
-    def of(cls, signal: Signal, items: int, measured: int, failed: int, values: int) -> Entry:
+    def of(cls, signal: Signal, items: int, measured: int, failed: int, values: Load) -> Entry:
         """Return the line of a request; the arguments are attributes.
 
         Args:
@@ -53,9 +53,9 @@ class Entry:
             items: see above.
             measured: see above.
             failed: see above.
-            values: of the measured ones, how many have a value: they are what costs.
+            values: the measured ones that have a value: they are what costs.
         """
-        cost = dataclasses.asdict(item_cost(signal).times(values))
+        cost = dataclasses.asdict(stated_cost(signal, values))
         return cls(type(signal).__name__, signal.unit, items, measured, failed, **cost)
 
     @property

@@ -2,37 +2,66 @@
 
 Not `ProcessPoolExecutor`: when one of its workers dies the whole pool breaks, and when its parent
 is killed its workers stay behind. Here a dead worker closes its pipe, which costs the shard it
-held; a dead parent closes the other end, and the worker leaves after the shard in hand.
+held, and so does one that hangs: it is killed when nothing was heard of it for long. A dead parent
+closes the other end, and the worker leaves after the shard in hand.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing import connection, get_context, resource_tracker
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from types import ModuleType
+from threading import Lock, Thread
 
-from visift.engine.executor import Event, Events, OpenWork, ShardDone, ShardFailed, describe
+from visift.engine.executor import (
+    PATIENCE_SECONDS,
+    Event,
+    Events,
+    OpenWork,
+    ShardDone,
+    ShardFailed,
+    describe,
+    no_answer,
+    open_telling,
+    portable,
+)
+from visift.engine.spawning import interrupts_held, main_left_alone, one_thread
 
-THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LEAVE_SECONDS = 5.0
+#: The longest that is listened at once, and the least time between two signs of life.
+_LISTEN_SECONDS = 10.0
+_TELL_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class _Worker:
+    """A process as the parent knows it.
+
+    Attributes:
+        number: which of the workers it is.
+        process: itself.
+        pipe: our end of the pipe to it.
+        handing: the thread that hands it its work, which waits until all of it is taken.
+        ready: its work is open.
+        shard: what it measures.
+        silent: seconds since it was heard.
+    """
+
     number: int
     process: SpawnProcess
     pipe: Connection
+    handing: Thread
     ready: bool = False
     shard: int | None = None
+    silent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +78,33 @@ class _NotOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class _Alive:
+    """A worker is still at work."""
+
+
+@dataclass(frozen=True, slots=True)
 class Processes:
-    """`workers` processes on this machine, each with one BLAS thread."""
+    """`workers` processes on this machine, each with one BLAS thread.
+
+    Attributes:
+        workers: how many.
+        patience: seconds without any sign of life after which a worker is killed.
+    """
 
     workers: int
+    patience: float = PATIENCE_SECONDS
 
     def map(self, open_work: OpenWork, shards: Sequence[int]) -> Events:
         """See `Executor.map`.
 
-        A worker that dies while it opens the work is not replaced; if none is left, the shards
-        still waiting are reported as failed.
+        A worker that dies, or hangs, while it opens the work is not replaced; if none is left, the
+        shards still waiting are reported as failed.
         """
-        staff = _Staff(pickle.dumps(open_work), deque(shards), {})
+        staff = _Staff(pickle.dumps(open_work), deque(shards), self.patience)
         try:
             staff.hire(range(min(self.workers, len(shards))))
             while staff.has_work():
-                for pipe in connection.wait(list(staff.workers)):
-                    assert isinstance(pipe, Connection)
-                    yield from staff.hear(pipe)
+                yield from staff.listen()
         finally:
             _dismiss(list(staff.workers.values()))
 
@@ -78,67 +116,91 @@ class _Staff:
     Attributes:
         payload: the pickled `OpenWork`.
         waiting: shards nobody has taken yet.
+        patience: see `Processes`.
         workers: by our end of their pipe.
     """
 
     payload: bytes
     waiting: deque[int]
-    workers: dict[Connection, _Worker]
+    patience: float
+    workers: dict[Connection, _Worker] = field(default_factory=dict)
 
     def has_work(self) -> bool:
         """Return whether a shard is waiting or in hand."""
         return bool(self.waiting) or any(w.shard is not None for w in self.workers.values())
 
     def hire(self, numbers: Sequence[int]) -> None:
-        """Start workers side by side, then tell each what to open."""
-        hired = []
+        """Start workers side by side, and tell each what to open."""
         for number in numbers:
-            worker = _start(number)
+            worker = _start(number, self.payload)
             self.workers[worker.pipe] = worker
-            hired.append(worker)
-        for worker in hired:
-            with suppress(OSError):
-                worker.pipe.send_bytes(self.payload)
 
-    def hear(self, pipe: Connection) -> Iterator[Event]:
+    def listen(self) -> Iterator[Event]:
+        """Hear those who have something to say, and give up those who said nothing for too long.
+
+        Silence is counted while somebody listens, and little of it at once: where all of us were
+        stopped, by Ctrl-Z for example, nobody could have said anything.
+        """
+        most = min(_LISTEN_SECONDS, self.patience)
+        begun = time.monotonic()
+        heard = connection.wait(list(self.workers), most)
+        silence = min(time.monotonic() - begun, most)
+        for worker in self.workers.values():
+            worker.silent += silence
+        for pipe in heard:
+            assert isinstance(pipe, Connection)
+            yield from self._hear(self.workers[pipe])
+        for worker in [w for w in self.workers.values() if w.silent >= self.patience]:
+            worker.process.kill()
+            yield from self._replace(worker, no_answer(self.patience))
+
+    def _hear(self, worker: _Worker) -> Iterator[Event]:
         """Take one message of a worker, or notice that it is gone."""
-        worker = self.workers[pipe]
+        worker.silent = 0.0
         try:
-            message = pipe.recv()
+            message = worker.pipe.recv()
         except (EOFError, OSError):
-            yield from self._replace(worker)
+            worker.process.join(_LEAVE_SECONDS)  # a signal of ours would hide why it went
+            yield from self._replace(worker, f"the worker died ({_ending(worker.process)})")
             return
         if isinstance(message, _NotOpened):
             raise message.error or RuntimeError(message.reason)
+        if isinstance(message, _Alive):
+            return
         worker.ready = True
         worker.shard = self.waiting.popleft() if self.waiting else None
         with suppress(OSError):
-            pipe.send(worker.shard)
+            worker.pipe.send(worker.shard)
         if not isinstance(message, _Ready):
             yield message
 
-    def _replace(self, worker: _Worker) -> Iterator[Event]:
-        """Report the shard of a dead worker and hire another one, if this one ever worked."""
+    def _replace(self, worker: _Worker, reason: str) -> Iterator[Event]:
+        """Report the shard of a lost worker and hire another one, if this one ever worked."""
         del self.workers[worker.pipe]
-        worker.process.join(_LEAVE_SECONDS)  # a signal of ours would hide why it went
         _dismiss([worker])
         if worker.ready and self.waiting:
             self.hire([worker.number])
-        reason = f"the worker died ({_ending(worker.process)})"
         if worker.shard is not None:
             yield ShardFailed(worker.shard, reason)
         while self.waiting and not self.workers:
             yield ShardFailed(self.waiting.popleft(), f"{reason} before it could begin")
 
 
-def _start(number: int) -> _Worker:
+def _start(number: int, payload: bytes) -> _Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, number), daemon=True)
-    with _one_thread(), _interrupts_held(), _main_left_alone():
+    with one_thread(), interrupts_held(), main_left_alone():
         process.start()
     theirs.close()
-    return _Worker(number, process, ours)
+    handing = Thread(target=_hand_over, args=(ours, payload), daemon=True)
+    handing.start()
+    return _Worker(number, process, ours, handing)
+
+
+def _hand_over(pipe: Connection, payload: bytes) -> None:
+    with suppress(OSError):
+        pipe.send_bytes(payload)
 
 
 def _ending(process: SpawnProcess) -> str:
@@ -149,88 +211,62 @@ def _ending(process: SpawnProcess) -> str:
 
 
 def _dismiss(workers: list[_Worker]) -> None:
-    """Close all pipes, then wait for the workers; those that do not leave are terminated."""
+    """Close all pipes, then wait for the workers; those at work, or that do not leave, are killed.
+
+    A process that waits for a disk that hangs cannot be killed; it is left behind.
+    """
     for worker in workers:
-        worker.pipe.close()
         if worker.shard is not None or not worker.ready:
-            worker.process.terminate()
+            worker.process.kill()
+    for worker in workers:
+        worker.handing.join(_LEAVE_SECONDS)
+        worker.pipe.close()
     for worker in workers:
         worker.process.join(_LEAVE_SECONDS)
         if worker.process.is_alive():
             worker.process.kill()
-            worker.process.join()
+            worker.process.join(_LEAVE_SECONDS)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Have a child start with one BLAS thread, set before it imports anything."""
-    before = {name: os.environ.get(name) for name in THREAD_SETTINGS}
-    os.environ.update(dict.fromkeys(THREAD_SETTINGS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value
+class _Voice:
+    """What a worker says, from whatever thread."""
 
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._one_at_a_time = Lock()
+        self._said = 0.0
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Have a child start deaf to Ctrl-C, which the terminal sends to it as well as to us."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # else it is started with the child, and lifts the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    def say(self, message: object) -> None:
+        """Send a message."""
+        with self._one_at_a_time:
+            self._pipe.send(message)
+            self._said = time.monotonic()
 
-
-@contextmanager
-def _main_left_alone() -> Iterator[None]:
-    """Have a child start without running the user's main script again.
-
-    Spawned children import it, which would repeat a script that has no guard, and fails for one
-    that came through standard input; workers need nothing of it.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    def alive(self) -> None:
+        """Give a sign of life, unless there was one just now."""
+        if time.monotonic() - self._said > _TELL_SECONDS:
+            with suppress(OSError):
+                self.say(_Alive())
 
 
 def _serve(pipe: Connection, number: int) -> None:
     """What a worker does: open the work, then measure shards until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    voice = _Voice(pipe)
     with suppress(EOFError, OSError):
         payload = pipe.recv_bytes()
         try:
             open_work: OpenWork = pickle.loads(payload)
-            work = open_work(number)
+            work = open_telling(open_work, number, voice.alive)
         except Exception as error:
-            pipe.send(_NotOpened(describe(error), portable(error)))
+            voice.say(_NotOpened(describe(error), portable(error)))
             return
-        pipe.send(_Ready())
+        voice.say(_Ready())
         while (shard := pipe.recv()) is not None:
             try:
                 work(shard)
             except Exception as error:
-                pipe.send(ShardFailed(shard, describe(error), portable(error)))
+                voice.say(ShardFailed(shard, describe(error), portable(error)))
             else:
-                pipe.send(ShardDone(shard))
+                voice.say(ShardDone(shard))
     sys.stdout.flush()
-
-
-def portable(error: Exception) -> Exception | None:
-    """Return the exception if it survives a pickle, so that the parent can raise it."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return None
-    return error

@@ -22,6 +22,14 @@ class Progress(Protocol):
         """The request is answered, or given up."""
         ...
 
+    def begin_training(self, model: str, steps: int) -> None:
+        """A model is trained for so many steps; `end` ends that, too."""
+        ...
+
+    def step(self, done: int, loss: float) -> None:
+        """So many steps of the training are done; the last one's loss."""
+        ...
+
 
 class Silent:
     """No progress shown."""
@@ -34,3 +42,9 @@ class Silent:
 
     def end(self) -> None:
         """See `Progress.end`."""
+
+    def begin_training(self, model: str, steps: int) -> None:
+        """See `Progress.begin_training`."""
+
+    def step(self, done: int, loss: float) -> None:
+        """See `Progress.step`."""

@@ -7,6 +7,7 @@ numbers. Starting an actor is a call like any other, so one that finds no place 
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import pickle
@@ -16,14 +17,26 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from visift.engine.executor import Event, Events, OpenWork, ShardDone, ShardFailed, Work, describe
-from visift.engine.processes import THREAD_SETTINGS, portable
+from visift.engine.executor import (
+    PATIENCE_SECONDS,
+    Event,
+    Events,
+    OpenWork,
+    ShardDone,
+    ShardFailed,
+    Work,
+    describe,
+    open_telling,
+    portable,
+)
 from visift.engine.rayconnection import connected, import_ray
+from visift.engine.spawning import THREAD_SETTINGS
 from visift.errors import MeasuringError, StorageError
 from visift.files import disk_errors
 
@@ -49,12 +62,14 @@ class Ray:
         address: `HOST:PORT` of a cluster this machine is a node of; None starts one for this
             process alone.
         gpu: every worker gets a GPU of its own, else a CPU.
+        patience: seconds without getting on after which a worker gives itself up.
     """
 
     workers: int
     cache: Path
     address: str | None = None
     gpu: bool = False
+    patience: float = PATIENCE_SECONDS
 
     def map(self, open_work: OpenWork, shards: Sequence[int]) -> Events:
         """See `Executor.map`.
@@ -72,7 +87,7 @@ class Ray:
         payload = pickle.dumps(open_work)
         wanted = min(self.workers, len(shards))
         with connected(self.address, wanted, len(payload)) as ray, _proof(self.cache) as proof:
-            crew = _Crew(ray, ray.put(payload), proof, self.gpu, deque(shards))
+            crew = _Crew(ray, ray.put(payload), proof, self.gpu, self.patience, deque(shards))
             try:
                 crew.hire(range(wanted))
                 while crew.has_work():
@@ -100,6 +115,7 @@ class _Crew:
         payload: reference to the pickled `OpenWork`.
         proof: file that every node must see.
         gpu: whether each takes a GPU.
+        patience: see `Ray`.
         waiting: shards nobody has taken yet.
         calls: what each worker was asked last, by the reference to its answer.
         warned: whether it was said that nobody is ready.
@@ -109,6 +125,7 @@ class _Crew:
     payload: Any
     proof: Path
     gpu: bool
+    patience: float
     waiting: deque[int]
     calls: dict[Any, _Worker] = field(default_factory=dict)
     warned: bool = False
@@ -121,9 +138,10 @@ class _Crew:
         """Ask for actors, spread over the nodes, and for each to open the work."""
         resources = {"num_cpus": 1, "num_gpus": 1 if self.gpu else 0}
         remote = self.ray.remote(max_restarts=0, max_task_retries=0, **resources)(_Measurer)
+        here = (self.patience, sys.path, str(Path.cwd()))
         for number in numbers:
             actor = remote.options(scheduling_strategy="SPREAD").remote()
-            call = actor.open.remote(self.payload, number, self.proof, sys.path, str(Path.cwd()))
+            call = actor.open.remote(self.payload, number, self.proof, *here)
             self.calls[call] = _Worker(number, actor)
 
     def hear(self) -> Iterator[Event]:
@@ -235,7 +253,13 @@ class _Measurer:
     """What runs on the cluster: opens the work, then measures a shard a call."""
 
     def open(
-        self, payload: bytes, number: int, proof: Path, path: list[str], folder: str
+        self,
+        payload: bytes,
+        number: int,
+        proof: Path,
+        patience: float,
+        path: list[str],
+        folder: str,
     ) -> _Ready | _NotOpened:
         """Open the work as worker `number`, if this node sees what the driver sees.
 
@@ -248,18 +272,30 @@ class _Measurer:
         os.environ.update(dict.fromkeys(THREAD_SETTINGS, "1"))
         threadpool_limits(1)  # what was loaded before now reads no environment
         node = import_ray().util.get_node_ip_address()
+        # A timer of the interpreter's own, which ends a process that hangs in whatever it does.
+        self._alive = partial(faulthandler.dump_traceback_later, patience, exit=True, file=2)
         try:
             _must_see(proof, node)
             open_work: OpenWork = pickle.loads(payload)
-            self._work: Work = open_work(number)
+            with self._watched():
+                self._work: Work = open_telling(open_work, number, self._alive)
         except Exception as error:
             return _NotOpened(describe(error), portable(error))
         return _Ready(node)
 
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        self._alive()
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
     def measure(self, shard: int) -> Event:
         """Measure and commit one shard."""
         try:
-            self._work(shard)
+            with self._watched():
+                self._work(shard)
         except Exception as error:
             return ShardFailed(shard, describe(error), portable(error))
         return ShardDone(shard)

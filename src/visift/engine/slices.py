@@ -93,7 +93,8 @@ def _measure(lab: LocalLab, handle: Handle, part: Slice) -> SliceMeasured:
     elsewhere = sum(map(len, lacking.values())) - total
     if not ours:
         return SliceMeasured(0, (), elsewhere)
-    work = OpenBlocks(items, keys, signal, ours, store, tuple(lab.devices()))
+    ready = lab.ready(signal)
+    work = OpenBlocks(items, keys, ready, ours, store, tuple(lab.devices()))
     lab.progress.begin(signal, total, 0)
     try:
         lost = run_blocks(work, lab.executor, lab.progress)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ from visift.signals.signal import Column, Values
 
 KEY_BYTES = 16
 _STALE_SECONDS = 3600.0
+_LEFT = ".*.tmp"
+#: Beside the folders of signals, which is no folder of ours alone: what `ray` proves things by.
+_LEFT_BESIDE = f".{'[0-9a-f]' * 32}.tmp"
 _IDENTITY = "visift.identity"
 
 _log = logging.getLogger("visift")
@@ -120,7 +124,8 @@ class Store:
             note = folder / "identity.json"
             if not note.exists():
                 write_atomically(note, _canonical(identity))
-        _sweep(folder)
+        _sweep(folder, _LEFT)
+        _sweep(cache, _LEFT_BESIDE)
         store = cls(folder, columns, _canonical(identity))
         store.refresh()
         return store
@@ -177,6 +182,11 @@ class Store:
             open_ = open_[~hit]
             at[open_] += 1
         return found
+
+    def must_be_writable(self) -> None:
+        """Raise `StorageError` where `commit` could not write whatever it is given."""
+        with disk_errors(self.folder), TemporaryFile(dir=self.folder):
+            pass
 
     def commit(self, keys: Keys, values: Values) -> Path:
         """Write one part; when this returns, it is on disk as a whole.
@@ -236,10 +246,10 @@ def _part_keys(part: Part) -> Keys:
     return raw[start : start + 2 * len(array)].reshape(-1, 2).astype(np.uint64)
 
 
-def _sweep(folder: Path) -> None:
+def _sweep(folder: Path, names: str) -> None:
     """Remove temporary files that a killed writer left behind."""
     now = time.time()
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(names):
         with suppress(OSError):
             if now - path.stat().st_mtime > _STALE_SECONDS:
                 path.unlink()

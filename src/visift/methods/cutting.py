@@ -12,12 +12,9 @@ from visift.errors import InfeasibleBudget, InputError
 from visift.methods.ranking import new_images
 from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
-from visift.signals.tokens import TextTokens
+from visift.signals.tokens import TextTokens, estimated_tokens
 
 IntArray = NDArray[np.int64]
-
-#: Bytes of text that make about one token, where nobody counted [ours].
-BYTES_PER_TOKEN = 4
 
 
 def row_tokens(pool: Pool, budget: Budget) -> IntArray:
@@ -28,11 +25,6 @@ def row_tokens(pool: Pool, budget: Budget) -> IntArray:
     """
     text = estimated_tokens(pool) if budget.costs is None else budget.costs
     return np.asarray(text + budget.image_tokens * np.diff(pool.images.offsets))
-
-
-def estimated_tokens(pool: Pool) -> IntArray:
-    """Return (N,) about how many tokens the text of every row has."""
-    return np.asarray(-(-pool.index["text_bytes"].to_numpy().astype(np.int64) // BYTES_PER_TOKEN))
 
 
 def ask_tokens(pool: Pool, lab: Lab, model: ModelRef | None, budget: Budget) -> Measured | None:

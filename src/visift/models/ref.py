@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -186,6 +187,13 @@ def _file_digest(path: Path) -> str:
     blob = path.resolve().name
     if path.is_symlink() and _SHA256.fullmatch(blob):
         return blob
+    stat = path.stat()
+    return _content_digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _content_digest(path: Path, size: int, changed: int) -> str:
+    """Return the digest of a file that was not changed since; weights take long to read."""
     content = sha256()
     with path.open("rb") as file:
         while block := file.read(_READ_BYTES):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,8 +12,9 @@ import numpy as np
 from visift.engine.counting import Count
 from visift.engine.store import item_keys
 from visift.planning.accelerators import Accelerator
-from visift.signals.cost import item_cost
+from visift.signals.cost import Load, stated_cost
 from visift.signals.signal import Signal
+from visift.training.tuned import TunedRef
 
 #: Share of its peak that an accelerator reaches [ours]: common for training in bfloat16.
 UTILISATION = 0.4
@@ -96,7 +97,7 @@ class Probe:
         device: where.
         workers: how many a run would have.
         opening: seconds until the model was there.
-        items: measured.
+        load: what the items measured hold.
         seconds: this took.
     """
 
@@ -104,13 +105,13 @@ class Probe:
     device: str
     workers: int
     opening: float
-    items: int
+    load: Load
     seconds: float
 
     @property
     def rate(self) -> float:
         """Items a second of one worker."""
-        return self.items / self.seconds
+        return self.load.items / self.seconds
 
     def text(self) -> str:
         """Return the outcome in words: `visual_feature of 148 images/s on cuda:0`."""
@@ -138,15 +139,22 @@ class ProbeClock:
         """See `Clock.device_seconds`; loading the model counts for every worker."""
         found = self._of(count)
         if found is None:
-            return None if count.entry.measured else 0.0
+            return self._by_operations(count)
         return found.opening * found.workers + count.entry.measured / found.rate
 
     def wall_seconds(self, count: Count) -> float | None:
         """See `Clock.wall_seconds`; workers are taken to add up."""
         found = self._of(count)
         if found is None:
-            return None if count.entry.measured else 0.0
+            return self._by_operations(count)
         return found.opening + count.entry.measured / found.rate / found.workers
+
+    def _by_operations(self, count: Count) -> float | None:
+        """Return the seconds of what cannot be probed, training: at the speed of what was."""
+        speed, flops = self.speed(), count.entry.flops
+        if not count.entry.measured:
+            return 0.0
+        return None if speed is None or flops is None else flops / speed
 
     def _of(self, count: Count) -> Probe | None:
         if not count.entry.measured:
@@ -155,10 +163,10 @@ class ProbeClock:
 
     def speed(self) -> float | None:
         """See `Clock.speed`; as far as operations of the signals are known."""
-        flops = [(item_cost(probe.signal).flops, probe) for probe in self.probes]
+        flops = [(stated_cost(probe.signal, probe.load).flops, probe) for probe in self.probes]
         known = [(one, probe) for one, probe in flops if one]
         seconds = sum(probe.seconds for _, probe in known)
-        return sum(one * probe.items for one, probe in known) / seconds if seconds else None
+        return sum(one for one, _ in known) / seconds if seconds else None
 
     def source(self) -> str:
         """See `Clock.source`."""
@@ -168,6 +176,14 @@ class ProbeClock:
         workers = max(probe.workers for probe in self.probes)
         many = f", {workers} workers taken to add up" if workers > 1 else ""
         return f"estimates from a probe of this machine: {said}{many}"
+
+
+def _untuned(signal: Signal) -> Signal:
+    """Return a signal with the model that its own will be tuned from, which is as fast."""
+    model = getattr(signal, "model", None)
+    if not isinstance(model, TunedRef):
+        return signal
+    return replace(signal, model=model.base)  # type: ignore[type-var]
 
 
 def probe_signal(count: Count, device: str, workers: int, seconds: float) -> Probe:
@@ -185,11 +201,11 @@ def probe_signal(count: Count, device: str, workers: int, seconds: float) -> Pro
         ModelError: the signal's model cannot be loaded.
     """
     began = time.monotonic()
-    measure = count.signal.open(device)
+    measure = _untuned(count.signal).open(device)
     opening = time.monotonic() - began
     keys = item_keys(count.items.keys())[count.left]
     order = count.left[np.lexsort((keys[:, 1], keys[:, 0]))]
-    timed, spent, at, size = 0, 0.0, 0, _FIRST_CHUNK
+    timed, spent, at, size = order[:0], 0.0, 0, _FIRST_CHUNK
     while at < len(order) and spent < seconds:
         chunk = order[at : at + size]
         began = time.monotonic()
@@ -199,7 +215,8 @@ def probe_signal(count: Count, device: str, workers: int, seconds: float) -> Pro
         at += len(chunk)
         if first and at < len(order) and took < seconds:
             continue  # what a device does the first time, it does slowly
-        timed, spent = timed + len(chunk), spent + took
+        timed, spent = np.concatenate([timed, chunk]), spent + took
         if took < seconds / 10:
             size = min(2 * size, _LARGEST_CHUNK)
-    return Probe(count.signal, device, workers, opening, timed, max(spent, 1e-9))
+    load = count.items.holding(timed)
+    return Probe(count.signal, device, workers, opening, load, max(spent, 1e-9))

@@ -37,6 +37,7 @@ from visift.say import Say, say_nothing, say_pool
 from visift.signals.imported import Imported, SignalFile
 from visift.signals.signal import identity
 from visift.staff import cache_folder, staffing
+from visift.training.tuned import FineTuning
 
 #: Stands for every method that comes with visift.
 ALL = "all"
@@ -245,7 +246,8 @@ class _Planner:
         devices, staff = staffing(self.config.engine, self.config.model)
         probes = ProbeClock()
         for count in (count for one in methods for count in one.counts):
-            if not len(count.left) or any(p.signal == count.signal for p in probes.probes):
+            known = any(probe.signal == count.signal for probe in probes.probes)
+            if known or not len(count.left) or isinstance(count.signal, FineTuning):
                 continue
             executor = staff(-(-len(count.left) // BLOCK_ITEMS))
             found = probe_signal(count, devices()[0], _workers(executor), seconds)

@@ -15,6 +15,21 @@ _SCALE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What some items hold, as the pool's index knows it.
+
+    Attributes:
+        items: how many.
+        text_tokens: of the text of records, estimated; 0 of images.
+        images: they show, counted once for every item; 1 of an image.
+    """
+
+    items: int = 0
+    text_tokens: int = 0
+    images: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What some measuring asks of a machine; None where it is not known.
 
@@ -53,13 +68,13 @@ class Cost:
         return Cost(*products)
 
 
-def item_cost(signal: Signal) -> Cost:
-    """Return what one item of a signal costs, as its `cost` states it.
+def stated_cost(signal: Signal, load: Load) -> Cost:
+    """Return what measuring some items of a signal costs, as its `cost` states it.
 
     Signals from elsewhere may state none: then their items are counted, and nothing else.
     """
     stated = getattr(signal, "cost", None)
-    cost: Cost = stated() if stated is not None else Cost()
+    cost: Cost = stated(load) if stated is not None and load.items else Cost()
     return cost
 
 

@@ -18,7 +18,7 @@ from visift.models.devices import needs_models
 from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
 from visift.signals.batching import measure_in_batches
-from visift.signals.cost import Cost, value_bytes
+from visift.signals.cost import Cost, Load, value_bytes
 from visift.signals.signal import Column, ImageItem, Measure, Unit, Values
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ class VisualFeatures:
     pool: Pooling = "mean"
     batch_size: int = 16
 
-    def cost(self) -> Cost:
-        """Return what one image costs: vision tower, projector and the first `layer` blocks."""
+    def cost(self, load: Load) -> Cost:
+        """Return what images cost: vision tower, projector and the first `layer` blocks."""
         facts = read_facts(self.model)
         whole = facts.blocks == self.layer
-        return Cost(
+        one = Cost(
             forwards_partial=int(not whole),
             forwards_full=int(whole),
             blocks=self.layer,
@@ -62,6 +62,7 @@ class VisualFeatures:
             bytes_stored=value_bytes(self.columns, facts.width),
             flops=facts.forward_flops(self.layer),
         )
+        return one.times(load.items)
 
     def open(self, device: str) -> Measure:
         """Load the model and return what measures a list of images; see `signal.Signal`."""

@@ -99,8 +99,8 @@ class Imported:
     files: tuple[SignalFile, ...] = ()
 
     def giving(self, wanted: Sequence[Column]) -> SignalFile | None:
-        """Return the file that gives a signal's columns, if one has all of them."""
-        names = {column.name for column in wanted}
+        """Return the file that gives a signal's columns, if one has all but extra ones."""
+        names = {column.name for column in wanted if not column.extra}
         return next((file for file in self.files if names <= set(file.columns)), None)
 
     def answer(self, pool: Pool, wanted: Sequence[Column], unit: Unit) -> Answer | None:
@@ -121,7 +121,8 @@ class Imported:
         with _readable(file.path):
             source = pq.ParquetFile(file.path)
             keys = _keys(file, source)
-            columns, fine = _columns(file, source, wanted)
+            there = [column for column in wanted if column.name in file.columns]
+            columns, fine = _columns(file, source, there)
         if file.key == "image":
             starts, flat = _by_image(pool, file, keys)
         else:

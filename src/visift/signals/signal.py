@@ -30,12 +30,20 @@ class Column:
         dtype: a numpy dtype name.
         shape: of one item's value; None where only the opened model knows the width.
         scaled: floats that may exceed the range of `dtype` are stored with a float32 scale an item.
+        extra: stored beside what was asked for; `--signals` files may leave it out.
     """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...] = ()
     scaled: bool = False
+    extra: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of a column decides stored values."""
+        plain = dataclasses.asdict(self)
+        del plain["extra"]
+        return plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,11 @@ class Signal(Protocol):
 
     version: ClassVar[int]
     unit: ClassVar[Unit]
-    columns: ClassVar[tuple[Column, ...]]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What is stored of every item; of most signals the same, whatever their fields say."""
+        ...
 
     def open(self, device: str) -> Measure:
         """Load what measuring needs, once a worker, onto `device` (`cpu`, `cuda:0`, `mps`)."""
@@ -109,7 +121,7 @@ def identity(signal: Signal) -> dict[str, Any]:
     """
     kind = type(signal)
     if getattr(signal, "model", signal) is None:
-        columns = ", ".join(column.name for column in kind.columns)
+        columns = ", ".join(column.name for column in signal.columns if not column.extra)
         raise InputError(
             "this method needs a model.",
             fix=f"Name one with --model, or hand in {columns} with --signals FILE.",
@@ -117,7 +129,7 @@ def identity(signal: Signal) -> dict[str, Any]:
     return {
         "signal": f"{kind.__module__}.{kind.__qualname__}",
         "version": kind.version,
-        "columns": [dataclasses.asdict(column) for column in kind.columns],
+        "columns": [column.identity() for column in signal.columns],
         **{
             field.name: _plain(getattr(signal, field.name))
             for field in dataclasses.fields(signal)  # type: ignore[arg-type]

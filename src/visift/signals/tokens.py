@@ -10,12 +10,22 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visift.models.devices import needs_models
 from visift.models.ref import ModelRef
+from visift.pool.pool import Pool
 from visift.pool.record import IMAGE_TAG, Role
-from visift.signals.cost import Cost, value_bytes
+from visift.signals.cost import Cost, Load, value_bytes
 from visift.signals.signal import Column, Measure, RecordItem, Unit, Values
+
+#: Bytes of text that make about one token, where nobody counted [ours].
+BYTES_PER_TOKEN = 4
+
+
+def estimated_tokens(pool: Pool) -> NDArray[np.int64]:
+    """Return (N,) about how many tokens the text of every row has."""
+    return np.asarray(-(-pool.index["text_bytes"].to_numpy().astype(np.int64) // BYTES_PER_TOKEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +42,9 @@ class TextTokens:
 
     model: ModelRef | None
 
-    def cost(self) -> Cost:
-        """Return what one record costs: no pass through a model."""
-        return Cost(bytes_stored=value_bytes(self.columns, None))
+    def cost(self, load: Load) -> Cost:
+        """Return what records cost: no pass through a model."""
+        return Cost(bytes_stored=value_bytes(self.columns, None)).times(load.items)
 
     def open(self, device: str) -> Measure:
         """Load the tokeniser and return what measures a list of records; see `signal.Signal`."""
@@ -55,9 +65,9 @@ class AnswerTokens:
 
     model: ModelRef | None
 
-    def cost(self) -> Cost:
-        """Return what one record costs: no pass through a model."""
-        return Cost(bytes_stored=value_bytes(self.columns, None))
+    def cost(self, load: Load) -> Cost:
+        """Return what records cost: no pass through a model."""
+        return Cost(bytes_stored=value_bytes(self.columns, None)).times(load.items)
 
     def open(self, device: str) -> Measure:
         """Load the tokeniser and return what measures a list of records; see `signal.Signal`."""

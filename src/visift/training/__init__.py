@@ -1,0 +1,1 @@
+"""Fine-tuning as a step that is asked for, made once, and found again."""
