@@ -258,7 +258,7 @@ def test_a_probe_measures_a_sample_and_keeps_nothing(tmp_path: Path) -> None:
     )  # fmt: skip
     (prism,) = found.methods
     (sample,) = found.clock.probes  # type: ignore[union-attr]
-    assert sample.items == 13
+    assert sample.load.items == 13
     assert prism.wall_seconds == pytest.approx(sample.opening + sample.seconds)
     assert found.saving is not None
     assert found.saving.device_seconds is not None
@@ -277,7 +277,7 @@ def test_a_probe_stops_in_time(tmp_path: Path) -> None:
     lab.measure(MeanColour(log=str(log), seconds=0.05), Examples(pool.rows()))
     found = probe_signal(lab.counts()[0], "cpu", 1, 0.01)
     assert found.load.items == 16
-    assert found.rate == found.items / found.seconds
+    assert found.rate == found.load.items / found.seconds
     assert len(noted(log)) <= 32
     assert set(noted(log)) != {f"{n}.png" for n in range(len(noted(log)))}
 
