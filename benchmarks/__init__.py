@@ -1,1 +1,1 @@
-"""One command, three benchmarks: time, peak memory and an equality figure beside a reference."""
+"""One command: time, peak memory and an equality figure beside a reference, and how both grow."""

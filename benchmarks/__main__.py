@@ -11,9 +11,10 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks.growth import Growth
 from benchmarks.table import Line, as_data, as_text
 
-NAMES = ("index", "balanced", "prism", "features")
+NAMES = ("index", "balanced", "prism", "features", "losses", "end_to_end", "scaling")
 PACKAGES = ("numpy", "pyarrow", "msgspec", "torch", "transformers")
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("bench-data"), help="generated files")
     given = parser.parse_args()
     given.data.mkdir(parents=True, exist_ok=True)
-    lines: list[Line] = []
+    lines: list[Line | Growth] = []
     for name in given.name or NAMES:
         print(f"{name} ...", file=sys.stderr, flush=True)
         lines += importlib.import_module(f"benchmarks.{name}").run(given.data, given.quick)

@@ -50,7 +50,7 @@ def write(
     images: int | None = None,
     labelled: bool = True,
 ) -> None:
-    """Write a list of at most `RECORDS` records, in the mixture of `SOURCES`.
+    """Write a list of records in the mixture of `SOURCES`, of which the order is drawn.
 
     Args:
         path: of the file.
@@ -65,7 +65,7 @@ def write(
     names = [name for name, (count, *_) in SOURCES.items() for _ in range(count)]
     beside = path.with_suffix(".tmp")
     with beside.open("w", encoding="utf-8") as file:
-        for number, name in enumerate(rng.sample(names, records)):
+        for number, name in enumerate(rng.sample(names * -(-records // RECORDS), records)):
             file.write("[\n" if number == 0 else _GAPS[number % 7 % len(_GAPS)])
             record = _record(rng, number, name, say)
             if images is not None and "image" in record:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,19 +21,17 @@ from benchmarks.harness import (
     in_fresh_process,
     read_once,
 )
+from benchmarks.made import COLUMN, draw, must_fit
 from benchmarks.table import Line
 from visift.engine.measured import ByRow, StoredItems
 from visift.engine.store import Store, item_keys, signal_folder
 from visift.methods.prism import redundancy
-from visift.signals.features import VisualFeatures
 from visift.signals.signal import Values
 
 WIDTH, QUICK_WIDTH = 4096, 256
 QUICK_RECORDS = 20_000
 PAIRWISE, QUICK_PAIRWISE = 20_000, 3_000
 PART_ROWS = 1024
-COLUMN = VisualFeatures.columns[0]
-SPREAD, CLUSTERS = 0.5, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +75,12 @@ class Features:
         store = Store.open(self.cache, self.identity, (COLUMN,))
         keys = self.keys
         missing = store.find(keys)[:, 0] < 0
-        need = int(missing.sum()) * self.width * 2
-        if need > 0.9 * shutil.disk_usage(self.cache).free:
-            raise SystemExit(f"{need / 1e9:.1f} GB of free disk are needed in {self.cache}")
+        must_fit(int(missing.sum()) * self.width * 2, self.cache)
         for start in range(0, self.records, PART_ROWS):
             rows = slice(start, start + PART_ROWS)
             if missing[rows].any():
-                features = self._draw(start, self.group[rows])
+                features = draw(start, self.group[rows], self.width)
                 store.commit(keys[rows], Values({COLUMN.name: features}, [None] * len(features)))
-
-    def _draw(self, seed: int, group: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Return clusters around a mean for each source, all of them around a common mean."""
-        fixed = np.random.default_rng(1)
-        means = fixed.standard_normal(self.width) + SPREAD * fixed.standard_normal(
-            (len(llava_like.SOURCES), self.width)
-        )
-        clusters = SPREAD * fixed.standard_normal((CLUSTERS, self.width))
-        rng = np.random.default_rng(seed)
-        # Squared, so that some clusters are rarer than others.
-        which = (CLUSTERS * rng.random(len(group)) ** 2).astype(int)
-        noise = rng.standard_normal((len(group), self.width), dtype=np.float32)
-        return (means[group] + clusters[which] + SPREAD * noise).astype(np.float16)
 
     def open(self) -> ByRow:
         """Return them as a method reads them."""

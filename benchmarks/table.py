@@ -1,10 +1,11 @@
-"""The table that is printed: one line a measurement."""
+"""The table that is printed: one line a measurement, or what follows from several."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from benchmarks.growth import Growth
 from benchmarks.harness import Measurement
 
 HEAD = ("what", "seconds", "CPU s", "memory", "ratio", "equality")
@@ -51,7 +52,7 @@ class Line:
         return self.what, f"{self.seconds:.2f}", cpu, memory, self.ratio, self.equality
 
 
-def as_text(lines: Sequence[Line]) -> str:
+def as_text(lines: Sequence[Line | Growth]) -> str:
     """Return lines as a table in Markdown."""
     rows = [HEAD, *(line.cells() for line in lines)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -60,6 +61,6 @@ def as_text(lines: Sequence[Line]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [padded[0], rule, *padded[1:]])
 
 
-def as_data(lines: Sequence[Line]) -> list[dict[str, object]]:
+def as_data(lines: Sequence[Line | Growth]) -> list[dict[str, object]]:
     """Return lines as plain data."""
     return [asdict(line) for line in lines]

@@ -55,6 +55,10 @@ class MeasuringError(VisiftError):
     """Workers that measure fail, whatever they are given."""
 
 
+class TrainingError(VisiftError):
+    """A model that cannot be fine-tuned on what it is given, or a training that failed."""
+
+
 class StorageError(VisiftError):
     """The disk is full, or a stored part cannot be read."""
 

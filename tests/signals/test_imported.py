@@ -391,3 +391,37 @@ def test_prism_runs_from_a_file_without_a_model_and_without_torch(tmp_path: Path
     assert without.returncode == 1
     assert "hand in visual_feature with --signals FILE" in without.stderr
     assert without.stderr.endswith("imported []\n")
+
+
+# --- marks -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("marks", [[True, False, None, True, False], [1, 0, 0, 2, 0]])
+def test_a_column_of_true_and_false_names_rows(pool: Pool, tmp_path: Path, marks: Any) -> None:
+    path = write(tmp_path, {"row": range(5), "is_seed": marks})
+    found = Imported((SignalFile.open(path),)).marked(pool, "is_seed")
+    assert found is not None
+    assert found.tolist() == [0, 3]
+    assert Imported((SignalFile.open(path),)).marked(pool, "is_reference") is None
+
+
+def test_marks_by_uid_need_not_name_every_row(pool: Pool, tmp_path: Path) -> None:
+    uids = pool.uids(np.array([4, 1]))
+    path = write(tmp_path, {"uid": uids, "is_seed": [True, False]})
+    found = Imported((SignalFile.open(path),)).marked(pool, "is_seed")
+    assert found is not None
+    assert found.tolist() == [4]
+
+
+def test_marks_are_of_records(pool: Pool, tmp_path: Path) -> None:
+    path = write(tmp_path, {"image": ["x/1.png"], "is_seed": [True]})
+    with pytest.raises(InputError, match="keyed by image"):
+        Imported((SignalFile.open(path),)).marked(pool, "is_seed")
+
+
+def test_extra_columns_may_be_left_out(pool: Pool, tmp_path: Path) -> None:
+    path = write(tmp_path, {"row": range(5), "value": [1.0] * 5})
+    wanted = [Column("value", "float32"), Column("count", "int32", extra=True)]
+    found = Imported((SignalFile.open(path),)).answer(pool, wanted, "record")
+    assert found is not None
+    assert list(found.values.columns) == ["value"]

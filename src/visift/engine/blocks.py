@@ -145,6 +145,8 @@ def run_blocks(
 ) -> dict[int, str]:
     """Run the lacking blocks, and what they then still lack, up to `TRIES` times.
 
+    What was lost with its worker is never tried in this process, which it might take along.
+
     Args:
         open_blocks: the measuring; its store is refreshed.
         executor: called with the number of blocks to measure; gives the executor for them.
@@ -161,13 +163,14 @@ def run_blocks(
     store.must_be_writable()
     todo = open_blocks.lacking
     reasons: dict[int, str] = {}
-    answered = False
+    answered, fewest = False, 1
     for _ in range(TRIES):
         attempt = replace(open_blocks, lacking=todo)
-        with closing(executor(len(todo)).map(attempt, sorted(todo))) as events:
+        with closing(executor(max(len(todo), fewest)).map(attempt, sorted(todo))) as events:
             for event in events:
                 reasons |= _hear(event, todo[event.shard], progress)
                 answered |= not _is_lost(event)
+                fewest = 2 if isinstance(event, ShardFailed) and event.error is None else fewest
         store.refresh()
         todo = _still_lacking(store, open_blocks.keys, todo)
         if not todo:

@@ -18,7 +18,7 @@ from visift.amounts import data_size, short
 from visift.engine.items import Items
 from visift.engine.lab import Examples, Handle, LocalLab
 from visift.engine.ledger import Entry
-from visift.engine.measured import Measured
+from visift.engine.measured import Measured, Rows
 from visift.engine.store import Keys, Store, first_places, item_keys, signal_folder
 from visift.engine.trainings import Training, Tuned, training_for
 from visift.models.facts import read_facts
@@ -92,6 +92,10 @@ class CountingLab:
     def given(self, column: str) -> bool:
         """See `Lab.given`."""
         return any(column in file.columns for file in self.imported.files)
+
+    def marked(self, column: str) -> Rows | None:
+        """See `Lab.marked`."""
+        return self.imported.marked(self.pool, column)
 
     def counts(self) -> list[Count]:
         """Return what every request comes to, in the order asked.

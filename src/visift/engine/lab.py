@@ -65,6 +65,13 @@ class Lab(Protocol):
         """Return whether numbers measured elsewhere hold a column."""
         ...
 
+    def marked(self, column: str) -> Rows | None:
+        """Return the rows that a column measured elsewhere marks, None if there is no such column.
+
+        Rows, not values: `is_seed` and `is_reference` say what to ask for.
+        """
+        ...
+
 
 @dataclass(slots=True, repr=False)
 class Handle:
@@ -148,6 +155,10 @@ class LocalLab:
     def given(self, column: str) -> bool:
         """See `Lab.given`."""
         return any(column in file.columns for file in self.imported.files)
+
+    def marked(self, column: str) -> Rows | None:
+        """See `Lab.marked`."""
+        return self.imported.marked(self.pool, column)
 
     def resolve(self) -> None:
         """Fill all handles, in the order they were asked for."""

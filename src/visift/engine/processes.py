@@ -39,6 +39,8 @@ _LEAVE_SECONDS = 5.0
 #: The longest that is listened at once, and the least time between two signs of life.
 _LISTEN_SECONDS = 10.0
 _TELL_SECONDS = 1.0
+#: The least that a worker may take to begin, however little patience there is [ours].
+_BEGIN_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -88,7 +90,8 @@ class Processes:
 
     Attributes:
         workers: how many.
-        patience: seconds without any sign of life after which a worker is killed.
+        patience: seconds without any sign of life after which a worker is killed; one that has
+            still to begin gets a minute at least.
     """
 
     workers: int
@@ -141,7 +144,7 @@ class _Staff:
         Silence is counted while somebody listens, and little of it at once: where all of us were
         stopped, by Ctrl-Z for example, nobody could have said anything.
         """
-        most = min(_LISTEN_SECONDS, self.patience)
+        most = min(_LISTEN_SECONDS, self.patience / 4)
         begun = time.monotonic()
         heard = connection.wait(list(self.workers), most)
         silence = min(time.monotonic() - begun, most)
@@ -150,9 +153,11 @@ class _Staff:
         for pipe in heard:
             assert isinstance(pipe, Connection)
             yield from self._hear(self.workers[pipe])
-        for worker in [w for w in self.workers.values() if w.silent >= self.patience]:
-            worker.process.kill()
-            yield from self._replace(worker, no_answer(self.patience))
+        for worker in list(self.workers.values()):
+            limit = self.patience if worker.ready else max(self.patience, _BEGIN_SECONDS)
+            if worker.silent >= limit:
+                worker.process.kill()
+                yield from self._replace(worker, no_answer(limit))
 
     def _hear(self, worker: _Worker) -> Iterator[Event]:
         """Take one message of a worker, or notice that it is gone."""

@@ -7,7 +7,7 @@ is next. Because nothing depends on the budget, every budget is a prefix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +114,7 @@ class Entrants:
         value: NDArray[np.float64] | None = None,
         ranks: NDArray[Any] | None = None,
         status: Mapping[int, str] | None = None,
+        always: Sequence[str] = (),
         facts: Mapping[str, Any] | None = None,
     ) -> Choice:
         """Return the prefix of a ranking that a budget allows.
@@ -127,6 +128,7 @@ class Entrants:
             ranks: (n,) what ranks the rows of a group before their tie keys, where that is a score:
                 chosen rows that rank like one left out are `tied`.
             status: by row, why it could not be chosen.
+            always: (K,) why each of the rows that are always in is; kept, all of them, by default.
             facts: further facts, see `Choice.facts`.
         """
         everything = np.concatenate([self.kept, self.rows])
@@ -150,7 +152,7 @@ class Entrants:
         known = {"direction": "none", "nested": True, "usable": len(self.kept) + len(self.rows)}
         return Choice(
             rows=chosen,
-            reasons=[KEPT] * len(self.kept) + said,
+            reasons=[*(always or [KEPT] * len(self.kept)), *said],
             score=score,
             group=names.tolist(),
             status=statuses,

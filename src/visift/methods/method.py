@@ -40,6 +40,10 @@ METHODS = {
     "stratified": "visift.methods.controls:Stratified",
     "longest": "visift.methods.longest:Longest",
     "prism": "visift.methods.prism:Prism",
+    "perplexity": "visift.methods.perplexity:Perplexity",
+    "ifd": "visift.methods.ifd:IFD",
+    "visnec": "visift.methods.visnec:VisNec",
+    "mllm_selector": "visift.methods.mllm_selector:MLLMSelector",
 }
 
 ENTRY_POINTS = "visift.methods"

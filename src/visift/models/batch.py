@@ -36,11 +36,49 @@ class Batch:
 
     Attributes:
         inputs: for the model's forward, on the CPU.
-        answers: (n, length) bool, True at the tokens of answers and of their ends of turn.
+        turns: (n, length) int64, which answer of its conversation a token belongs to, its end of
+            turn included, from 0 on; -1 at all other tokens.
+        images: (n, length) bool, True at the tokens that stand for parts of images.
     """
 
     inputs: dict[str, Tensor]
-    answers: Tensor
+    turns: Tensor
+    images: Tensor
+
+    @property
+    def answers(self) -> Tensor:
+        """(n, length) bool, True at the tokens of answers and of their ends of turn."""
+        return self.turns >= 0
+
+    def cut_off(self, max_tokens: int) -> Tensor:
+        """Return (n,) bool, True where a cut after so many tokens would go through images."""
+        return self.images[:, max_tokens:].any(dim=1)
+
+    def cut(self, max_tokens: int) -> Batch:
+        """Return the batch with longer conversations cut after `max_tokens` tokens.
+
+        As trainers do. What is cut off is the end of answers, or all of the last ones.
+
+        Raises:
+            ConversationError: image tokens of one of them stand behind that; see `cut_off`.
+        """
+        length = self.turns.shape[1]
+        if length <= max_tokens:
+            return self
+        if bool(self.cut_off(max_tokens).any()):
+            raise ConversationError(beyond(max_tokens))
+        inputs = {
+            name: value[:, :max_tokens]
+            if isinstance(value, Tensor) and value.shape[:2] == self.turns.shape
+            else value
+            for name, value in self.inputs.items()
+        }
+        return Batch(inputs, self.turns[:, :max_tokens], self.images[:, :max_tokens])
+
+
+def beyond(max_tokens: int) -> str:
+    """Return the reason of a conversation that cannot be cut, see `Batch.cut`."""
+    return f"its images and what is said before them take more than {max_tokens:,} tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +90,14 @@ class Collator:
         processor: its tokenizer pads on the right.
         template: how it writes conversations.
         placeholder: what the template writes for an image.
+        image_token: id of the tokens that the processor makes of it.
     """
 
     name: str
     processor: Any
     template: Template
     placeholder: str
+    image_token: int
 
     @classmethod
     def of(cls, vlm: VLM) -> Collator:
@@ -77,7 +117,7 @@ class Collator:
         placeholder = getattr(processor, "image_token", None)
         if placeholder is None:
             placeholder = processor.tokenizer.convert_ids_to_tokens(vlm.image_token)
-        return cls(vlm.name, processor, template, str(placeholder))
+        return cls(vlm.name, processor, template, str(placeholder), vlm.image_token)
 
     def __call__(self, conversations: Sequence[Conversation]) -> Batch:
         """Return the inputs of n conversations, with any number of images each.
@@ -93,17 +133,17 @@ class Collator:
             if shown:
                 images = [list(conversations[i].images) for i in shown]
                 texts = [renderings[i].text for i in shown]
-                parts.append((shown, self._tensors(self.processor, texts, images=images)))
+                parts.append((shown, self.tensors(self.processor, texts, images=images)))
             if plain:
                 # Not by the processor: some refuse text alone, and some count images wrongly
                 # where not every text of a batch has one.
                 texts = [renderings[i].text for i in plain]
-                parts.append((plain, self._tensors(self.processor.tokenizer, texts)))
+                parts.append((plain, self.tensors(self.processor.tokenizer, texts)))
         inputs = _merged(parts, int(self.processor.tokenizer.pad_token_id or 0))
-        answers = self._answers(inputs, renderings)
+        turns = self._turns(inputs, renderings)
         if self.template.family.prefix_attention:
-            inputs["token_type_ids"] = (answers.cumsum(dim=1) > 0).long()
-        return Batch(inputs, answers)
+            inputs["token_type_ids"] = ((turns >= 0).cumsum(dim=1) > 0).long()
+        return Batch(inputs, turns, inputs["input_ids"] == self.image_token)
 
     def rendering(self, conversation: Conversation) -> Rendering:
         """Return a conversation as one text with a placeholder for each image.
@@ -119,7 +159,14 @@ class Collator:
             )
         return rendering
 
-    def _tensors(self, make: Any, texts: list[str], **images: Any) -> dict[str, Tensor]:
+    def tensors(self, make: Any, texts: list[str], **images: Any) -> dict[str, Tensor]:
+        """Return what the processor, or its tokenizer, makes of texts as the template wrote them.
+
+        Args:
+            make: which of the two.
+            texts: n of them.
+            **images: `images`, a list for each text, where the processor is asked.
+        """
         options: dict[str, Any] = {"padding": True, "return_tensors": "pt"}
         begin = self.processor.tokenizer.bos_token
         if begin and texts[0].startswith(begin):
@@ -129,30 +176,32 @@ class Collator:
         made.pop("labels", None)  # a guess of some processors
         return made
 
-    def _answers(self, inputs: dict[str, Tensor], renderings: Sequence[Rendering]) -> Tensor:
-        answers = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
+    def _turns(self, inputs: dict[str, Tensor], renderings: Sequence[Rendering]) -> Tensor:
+        turns = torch.full_like(inputs["input_ids"], -1)
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
         for row, (rendering, length) in enumerate(zip(renderings, lengths, strict=True)):
             ids = inputs["input_ids"][row, : int(length)].tolist()
-            answers[row, self._positions(ids, rendering)] = True
-        return answers
+            for position, turn in self._positions(ids, rendering):
+                turns[row, position] = turn
+        return turns
 
-    def _positions(self, ids: list[int], rendering: Rendering) -> list[int]:
-        """Return where the tokens of the answers stand among the ids of one conversation.
+    def _positions(self, ids: list[int], rendering: Rendering) -> list[tuple[int, int]]:
+        """Return the tokens of the answers among the ids of one conversation: (where, of which).
 
         The processor has written many tokens for each image. Between images its tokens are those
         of the text, which are looked for, in order, run by run.
         """
         runs = self._runs(rendering.text)
-        start, positions = 0, list[int]()
+        start, positions = 0, list[tuple[int, int]]()
         for number, run in enumerate(runs):
-            wanted = [i for i, (_, span) in enumerate(run) if _overlaps(span, rendering.answers)]
+            of = [_overlapped(span, rendering.answers) for _, span in run]
+            wanted = [(i, turn) for i, turn in enumerate(of) if turn is not None]
             if not wanted:
                 continue
             edges = (number > 0, number < len(runs) - 1)
             start = _find([token for token, _ in run], ids, start, edges)
-            positions += [start + i for i in wanted]
-            start += wanted[-1] + 1
+            positions += [(start + i, turn) for i, turn in wanted]
+            start += wanted[-1][0] + 1
         return positions
 
     def _runs(self, text: str) -> list[list[tuple[int, tuple[int, int]]]]:
@@ -170,8 +219,10 @@ class Collator:
         return runs
 
 
-def _overlaps(span: tuple[int, int], others: Sequence[tuple[int, int]]) -> bool:
-    return any(span[0] < end and span[1] > start for start, end in others)
+def _overlapped(span: tuple[int, int], others: Sequence[tuple[int, int]]) -> int | None:
+    """Return which of some spans a span overlaps, the first one; None where there is none."""
+    found = (i for i, (start, end) in enumerate(others) if span[0] < end and span[1] > start)
+    return next(found, None)
 
 
 def _find(run: list[int], ids: list[int], start: int, edges: tuple[bool, bool]) -> int:

@@ -63,6 +63,19 @@ class ModelFacts:
         read = (self.projector + self.language * layer // self.blocks) * self.image_tokens
         return 2 * (seen + read)
 
+    def reading_flops(self, images: int, tokens: int, predicted: int) -> int | None:
+        """Return the operations of a pass to the end.
+
+        Args:
+            images: that are encoded.
+            tokens: that go through the language model, those of images among them.
+            predicted: tokens whose logits are made.
+        """
+        encoded = self.forward_flops(0)
+        if self.language is None or encoded is None:
+            return None
+        return images * encoded + 2 * (self.language * tokens + (self.head or 0) * predicted)
+
     def training_flops(self, tokens: int) -> int | None:
         """Return the operations of training the language model on tokens: 6 for a parameter."""
         if self.language is None:

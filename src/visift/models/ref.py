@@ -5,9 +5,10 @@ Nothing here imports torch until a dtype must be chosen for this machine.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b, sha256
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ BUILTIN_TINY = "builtin:tiny"
 _BUILTIN = "builtin:"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
+_CONFIG, _ADAPTER = "config.json", "adapter_config.json"
 _FILES = (".json", ".jinja", ".model", ".txt", ".py", ".safetensors", ".bin")
 _WEIGHTS = (".safetensors", ".bin")
 #: What huggingface_hub raises where it could ask nobody.
@@ -88,6 +90,16 @@ class ModelRef:
         wanted = [*(f"*{suffix}" for suffix in _FILES), "README.md"]
         return _download(self.name, self.revision, wanted)
 
+    def parts(self) -> tuple[Path, ...]:
+        """Return the folder of a whole model, and those of adapters that go onto it, in order.
+
+        Raises:
+            ModelError: see `folder`; the base of an adapter is not there, or not named.
+        """
+        folder = self.folder()
+        base = _base_of(folder, self)
+        return (folder,) if base is None else (*base.parts(), folder)
+
     def config_folder(self) -> Path:
         """Return a folder that holds at least the model's configuration; no weights are fetched.
 
@@ -96,8 +108,10 @@ class ModelRef:
         """
         here = self.here()
         if here is not None or not _may_be_hub_id(self.name):
-            return self.folder()
-        return _download(self.name, self.revision, ("config.json",))
+            return self.parts()[0]
+        found = _download(self.name, self.revision, (_CONFIG, _ADAPTER))
+        base = _base_of(found, self)
+        return found if base is None else base.config_folder()
 
     def here(self) -> Path | None:
         """Return the folder with the model's weights if it is on this machine; asks no hub."""
@@ -128,7 +142,7 @@ class ModelRef:
         installed transformers uses it, and values differ by more than rounding.
         """
         return {
-            "digest": digest(self.folder()),
+            "digest": _joint_digest(self.parts()),
             "dtype": self.resolved_dtype(),
             "images": "torchvision" if find_spec("torchvision") else "pillow",
         }
@@ -139,11 +153,41 @@ class ModelRef:
 
 
 def _with_a_model(folder: Path) -> Path:
-    if not (folder / "config.json").is_file():
+    if not any((folder / name).is_file() for name in (_CONFIG, _ADAPTER)):
         raise ModelError(
             "holds no model: there is no config.json.", where=str(folder), fix=_WHAT_A_MODEL_IS
         )
     return folder
+
+
+def _base_of(folder: Path, ref: ModelRef) -> ModelRef | None:
+    """Return what an adapter goes onto, None for a whole model.
+
+    Raises:
+        ModelError: the adapter does not say, or it is not there.
+    """
+    if (folder / _CONFIG).is_file() or not (folder / _ADAPTER).is_file():
+        return None
+    try:
+        said = json.loads((folder / _ADAPTER).read_bytes())
+        name, revision = said["base_model_name_or_path"], said.get("revision")
+        if not isinstance(name, str) or not isinstance(revision, str | None):
+            raise TypeError
+        base = replace(ref, name=name, revision=revision)
+        found = base.folder()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"its {_ADAPTER} does not say what it is an adapter of.", where=str(folder)
+        ) from error
+    except ModelError as error:
+        raise ModelError(
+            f"is an adapter of {name}, which is not to be had: {error.what}",
+            where=str(folder),
+            fix=f"Correct base_model_name_or_path in its {_ADAPTER}.",
+        ) from error
+    if found.resolve() == folder.resolve():
+        raise ModelError("is an adapter of itself.", where=str(folder))
+    return base
 
 
 def _may_be_hub_id(name: str) -> bool:
@@ -166,6 +210,14 @@ def _download(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
             where=name,
             fix="Check the name, or name a folder that holds the model.",
         ) from error
+
+
+def _joint_digest(folders: Sequence[Path]) -> str:
+    """Return the digest of a model, or of a model and its adapters."""
+    digests = [digest(folder) for folder in folders]
+    if len(digests) == 1:
+        return digests[0]
+    return blake2b("\x1e".join(digests).encode(), digest_size=16).hexdigest()
 
 
 def digest(folder: Path) -> str:

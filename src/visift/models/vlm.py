@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from visift.errors import ModelError
+from visift.models.adapters import with_adapter
 from visift.models.devices import needs_models
 from visift.models.ref import ModelRef
 
@@ -29,7 +30,7 @@ _MAX_MISSING_OPS = 8
 _FIX = "Choose a model that reads images as tokens: LLaVA, Qwen-VL, SmolVLM, ..."
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """Ends a forward pass where nothing after it is wanted."""
 
 
@@ -48,14 +49,20 @@ class VLM:
     processor: Any
 
     @classmethod
-    def load(cls, ref: ModelRef, device: str) -> VLM:
+    def load(cls, ref: ModelRef, device: str, *, merge: bool = True) -> VLM:
         """Load a model onto a device and see that it takes an image.
+
+        Args:
+            ref: a model, or an adapter of one.
+            device: `cpu`, `cuda:0`, `mps`.
+            merge: whether the low-rank factors of an adapter become part of the weights; otherwise
+                they stay beside them, in float32.
 
         Raises:
             ModelError: the folder holds no image-text model that transformers can load, some of
                 its weights are missing, or its template drops images.
         """
-        model, processor = _from_pretrained(ref)
+        model, processor = _from_pretrained(ref, merge)
         _set_padding(ref.name, processor)
         vlm = cls(ref.name, model.to(device).eval(), processor)
         vlm._must_take_an_image()
@@ -157,6 +164,11 @@ class VLM:
 
     # --- forward -------------------------------------------------------------------------------
 
+    def moved(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+        """Return inputs on the model's device, floats in its dtype."""
+        device, dtype = self.model.device, self.model.dtype
+        return {name: _moved(value, device, dtype) for name, value in inputs.items()}
+
     def hidden_states(self, inputs: dict[str, Tensor], layer: int) -> Tensor:
         """Return what block `layer` receives, (n, length, d); no later block runs.
 
@@ -168,15 +180,13 @@ class VLM:
 
         def stop(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             seen.append(args[0] if args else kwargs["hidden_states"])
-            raise _Stop
+            raise Stop
 
         hook = self.receiver(layer).register_forward_pre_hook(stop, with_kwargs=True)
-        device, dtype = self.model.device, self.model.dtype
-        moved = {name: _moved(value, device, dtype) for name, value in inputs.items()}
         try:
             with torch.inference_mode(), one_cpu_thread():
-                self.model(**moved, use_cache=False)
-        except _Stop:
+                self.model(**self.moved(inputs), use_cache=False)
+        except Stop:
             return seen[0]
         finally:
             hook.remove()
@@ -241,10 +251,11 @@ def import_transformers() -> Any:
     return transformers
 
 
-def _from_pretrained(ref: ModelRef) -> tuple[Any, Any]:
+def _from_pretrained(ref: ModelRef, merge: bool) -> tuple[Any, Any]:
     """Return a model, on the CPU, and its processor."""
-    transformers, folder = import_transformers(), ref.folder()
-    dtype: torch.dtype = getattr(torch, ref.resolved_dtype())
+    transformers, (folder, *adapters) = import_transformers(), ref.parts()
+    wanted: torch.dtype = getattr(torch, ref.resolved_dtype())
+    dtype = torch.float32 if adapters and merge else wanted  # sums of weights and factors
     options: dict[str, Any] = {"trust_remote_code": ref.trust_remote_code}
     try:
         model, found = transformers.AutoModelForImageTextToText.from_pretrained(
@@ -264,7 +275,9 @@ def _from_pretrained(ref: ModelRef) -> tuple[Any, Any]:
             where=ref.name,
             fix="Random numbers would stand for them: download or save the model again.",
         )
-    return model, processor
+    for adapter in adapters:
+        model = with_adapter(model, adapter, merge=merge)
+    return (model.to(wanted) if merge else model), processor
 
 
 def _set_padding(name: str, processor: Any) -> None:

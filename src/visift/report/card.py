@@ -44,6 +44,7 @@ def dataset_card(run: Run, warning: str | None) -> str:
             f"# {_title(run)}",
             "",
             *([f"**{warning}**", ""] if warning else []),
+            *_notices(run),
             *_story(run),
             *_mix(run),
             *_licence_table(counts),
@@ -51,6 +52,12 @@ def dataset_card(run: Run, warning: str | None) -> str:
             "",
         ]
     )
+
+
+def _notices(run: Run) -> list[str]:
+    """Return what the method wants readers to know, a paragraph each."""
+    notices = run.selection.facts.get("notices", ())
+    return [line for one in notices for line in (in_markdown(str(one)), "")]
 
 
 def _title(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _SHOWN_FILES = 5
 _SHOWN_LICENCES = 48
+_SHOWN_ROWS = 40
 
 
 def write_report(run: Run, folder: Path) -> Path:
@@ -55,6 +57,7 @@ def _contents(run: Run) -> dict[str, Any]:
         "steps": funnel(run, outcome),
         "notices": [str(notice) for notice in run.selection.facts.get("notices", ())],
         "mixtures": mixtures(run),
+        "tables": [_shown(table) for table in run.selection.facts.get("tables", ())],
         "spreads": groups[:SHOWN_GROUPS],
         "more_spreads": len(groups) - SHOWN_GROUPS,
         "direction": run.selection.facts.get("direction", "none"),
@@ -67,6 +70,12 @@ def _contents(run: Run) -> dict[str, Any]:
         "images": len(run.pool.images.of_rows(run.rows)),
         "text_only": int(run.pool.text_only[run.rows].sum()),
     }
+
+
+def _shown(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table that a method states, cut to what a page shows."""
+    rows = table["rows"]
+    return {**table, "rows": rows[:_SHOWN_ROWS], "more": max(len(rows) - _SHOWN_ROWS, 0)}
 
 
 def _file_names(run: Run) -> str:

@@ -54,7 +54,10 @@ class Spread:
 
 
 def spreads(run: Run, outcome: Outcome) -> list[Spread]:
-    """Return the spread of scores in every group, the largest group first."""
+    """Return the spread of scores in every group: the largest first, or from low scores to high.
+
+    The latter where groups are made of scores.
+    """
     stated = {str(one.get("group")): one for one in run.selection.facts.get("groups", ())}
     rows = np.flatnonzero(outcome.ranked)
     rows = rows[np.argsort(outcome.group.of_row[rows], kind="stable")]
@@ -66,6 +69,8 @@ def spreads(run: Run, outcome: Outcome) -> list[Spread]:
         score, chosen = outcome.score[mine], chosen_rows[mine]
         facts = stated.get(name, {})
         found.append(group_spread(name, score, chosen, outcome.lowest_first, facts))
+    if run.selection.facts.get("direction") == "drawn":
+        return sorted(found, key=lambda spread: spread.median)
     return sorted(found, key=lambda spread: -spread.records)
 
 

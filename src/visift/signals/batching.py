@@ -26,6 +26,15 @@ _LONGEST_DETAIL = 300
 _ENDS = (ModelError, StorageError, PoolError)
 
 
+class ItemsAtFault(Exception):
+    """Raised by what computes a batch: some of its items have no value, the others may have."""
+
+    def __init__(self, errors: Mapping[int, VisiftError]) -> None:
+        """Note the error of each item at fault, by its number in the batch."""
+        super().__init__(f"{len(errors)} items at fault")
+        self.errors = dict(errors)
+
+
 def measure_in_batches(
     items: Sequence[Item],
     load: Callable[[Item], Loaded],
@@ -33,12 +42,13 @@ def measure_in_batches(
     columns: Sequence[Column],
     width: int,
     batch_size: int,
+    batches: Sequence[Sequence[int]] | None = None,
 ) -> Values:
-    """Measure items in batches formed in order, loading the next ones while one is computed.
+    """Measure items in batches, loading the next ones while one is computed.
 
-    An item that cannot be loaded is left out of its batch. If a whole batch fails, its items are
-    computed one by one, so that only those at fault have no value. A value with a NaN or an
-    infinity in it is none.
+    An item that cannot be loaded is left out of its batch, as is one that `ItemsAtFault` names. If
+    a whole batch fails, its items are computed one by one, so that only those at fault have no
+    value. A value with a NaN or an infinity in it is none.
 
     What the errors of this package say of an item follows from its content and is its reason for
     good. Any other exception, and `ImageUnavailable`, may pass (a full GPU, a network disk): the
@@ -50,7 +60,8 @@ def measure_in_batches(
         compute: gives all columns of a batch of b loaded items, each (b, *shape), in order.
         columns: of the signal.
         width: what None stands for in the shape of a column.
-        batch_size: most items a batch holds.
+        batch_size: most items a batch holds; batches are formed in order.
+        batches: the positions of each batch, where they are formed otherwise.
 
     Returns:
         The values of all items, zeros and a reason where there is none.
@@ -62,9 +73,12 @@ def measure_in_batches(
     """
     out = {column.name: _zeros(column, width, len(items)) for column in columns}
     failed: dict[int, Exception] = {}
-    for start, loaded in _load_ahead(items, load, batch_size):
+    if batches is None:
+        every = range(len(items))
+        batches = [every[start : start + batch_size] for start in every[::batch_size]]
+    for places, loaded in _load_ahead(items, load, batches):
         batch: dict[int, Loaded] = {}
-        for position, one in enumerate(loaded, start):
+        for position, one in zip(places, loaded, strict=True):
             if isinstance(one, Exception):
                 failed[position] = one
             else:
@@ -88,21 +102,20 @@ def _zeros(column: Column, width: int, count: int) -> NDArray[Any]:
 
 
 def _load_ahead(
-    items: Sequence[Item], load: Callable[[Item], Loaded], batch_size: int
-) -> Iterator[tuple[int, list[Loaded | Exception]]]:
-    """Yield (first position, loaded items) batch by batch, `AHEAD` batches in advance."""
+    items: Sequence[Item], load: Callable[[Item], Loaded], batches: Sequence[Sequence[int]]
+) -> Iterator[tuple[Sequence[int], list[Loaded | Exception]]]:
+    """Yield (positions, loaded items) batch by batch, `AHEAD` batches in advance."""
 
-    def load_batch(start: int) -> list[Loaded | Exception]:
-        return [_try(load, item) for item in items[start : start + batch_size]]
+    def load_batch(positions: Sequence[int]) -> list[Loaded | Exception]:
+        return [_try(load, items[position]) for position in positions]
 
-    starts = range(0, len(items), batch_size)
     with ThreadPoolExecutor(1) as pool:
-        pending = [pool.submit(load_batch, start) for start in starts[:AHEAD]]
-        for number, start in enumerate(starts):
+        pending = [pool.submit(load_batch, positions) for positions in batches[:AHEAD]]
+        for number, positions in enumerate(batches):
             loaded = pending.pop(0).result()
-            if number + AHEAD < len(starts):
-                pending.append(pool.submit(load_batch, starts[number + AHEAD]))
-            yield start, loaded
+            if number + AHEAD < len(batches):
+                pending.append(pool.submit(load_batch, batches[number + AHEAD]))
+            yield positions, loaded
 
 
 def _try(load: Callable[[Item], Loaded], item: Item) -> Loaded | Exception:
@@ -126,12 +139,19 @@ def _compute(
         return [(list(batch), compute(list(batch.values())))]
     except _ENDS:
         raise
+    except ItemsAtFault as found:
+        errors = {list(batch)[number]: error for number, error in found.errors.items()}
     except Exception as error:
+        errors = {}
         if len(batch) == 1:
             (position,) = batch
             failed[position] = error.with_traceback(None)  # which would hold the batch in memory
             return []
     # Outside of the handler, so that what the failed batch held is free again.
+    if errors:
+        failed.update(errors)
+        rest = {at: one for at, one in batch.items() if at not in errors}
+        return _compute(rest, compute, failed)
     return [pair for at, one in batch.items() for pair in _compute({at: one}, compute, failed)]
 
 

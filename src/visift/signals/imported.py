@@ -129,6 +129,32 @@ class Imported:
             starts, flat = _by_row(pool, file, keys, unit)
         return Answer(ImportedItems(columns, fine), starts, flat)
 
+    def marked(self, pool: Pool, name: str) -> NDArray[np.int64] | None:
+        """Return the rows that a column of true and false names, ascending; None without one.
+
+        Args:
+            pool: what the keys refer to.
+            name: of the column, `is_seed` or `is_reference`; numbers count as true unless 0.
+
+        Raises:
+            InputError: as `answer`; or keys that name images.
+        """
+        file = next((one for one in self.files if name in one.columns), None)
+        if file is None:
+            return None
+        with _readable(file.path):
+            source = pq.ParquetFile(file.path)
+            keys = _keys(file, source)
+            column = source.read([name])[name].combine_chunks()
+        where = f"{file.path}, column {name}"
+        if file.key == "image":
+            raise InputError("marks records, and is keyed by image.", where=where, fix="Use uid.")
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.int8())
+        true = _flat_numbers(column, where) != 0
+        _, flat = _by_row(pool, file, keys, "record")
+        return np.flatnonzero((flat >= 0) & true[flat])
+
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:

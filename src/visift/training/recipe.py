@@ -79,6 +79,21 @@ class Recipe:
         """Return the optimiser steps that so many examples take."""
         return self.epochs * math.ceil(examples / self.batch_size)
 
+    def rate_share(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step as a share of the peak: a rise, then the schedule.
+
+        Args:
+            step: from 0 on.
+            steps: of the whole training.
+        """
+        rising = math.ceil(self.warmup * steps)
+        if step < rising:
+            return step / rising
+        gone = (step - rising) / max(steps - rising, 1)
+        if self.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * min(gone, 1.0)))
+        return max(1 - gone, 0.0) if self.schedule == "linear" else 1.0
+
 
 #: LLaVA-1.5's second stage with LoRA, as published.
 LLAVA = Recipe()

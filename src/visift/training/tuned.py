@@ -98,6 +98,11 @@ class TunedRef(ModelRef):
             raise ModelError("is not trained yet.", where=self.name)
         return self.path
 
+    def parts(self) -> tuple[Path, ...]:
+        """Return the folders of base and factors, or that of the whole model; see `ModelRef`."""
+        folder = self.folder()
+        return (folder,) if self.recipe.tune == "full" else (*self.base.parts(), folder)
+
     def config_folder(self) -> Path:
         """Return a folder with the configuration, which is that of the base."""
         return self.base.config_folder()

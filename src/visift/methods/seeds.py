@@ -1,0 +1,85 @@
+"""Rows drawn before anything is measured: what a seed, reference or warm-up model learns from."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visift.budget import Budget
+from visift.errors import InputError
+from visift.methods.cutting import cut_rows
+from visift.methods.grouping import Labelled
+from visift.methods.ranking import by_key, fill_seats
+from visift.numerics.seats import seat_order
+from visift.pool.pool import Pool
+
+IntArray = NDArray[np.int64]
+
+
+def rows_in_budget(pool: Pool, rows: IntArray, budget: Budget) -> int:
+    """Return how many rows a budget comes to beside the kept ones, before anything is measured.
+
+    In images or tokens, these are as many as a random selection of that budget has.
+
+    Args:
+        pool: what rows refer to.
+        rows: rows that can be chosen.
+        budget: the budget.
+
+    Raises:
+        InfeasibleBudget: it cannot be met.
+    """
+    kept = pool.rows("kept")
+    order = np.concatenate([kept, by_key(rows, pool.tie_keys(0))])
+    return len(cut_rows(pool, order, budget, order)) - len(kept)
+
+
+def seed_size(said: str, name: str, pool_rows: int, budget_rows: int, share: Fraction) -> int:
+    """Return how many rows to draw.
+
+    Args:
+        said: a number, a percentage of the pool, or `auto`: `share` of the pool, and at most half
+            of the budget.
+        name: of the parameter, for messages.
+        pool_rows: rows of the pool that can be chosen.
+        budget_rows: rows of the budget.
+        share: see `said`.
+
+    Raises:
+        InputError: no such number, or the budget is not larger.
+    """
+    if said == "auto":
+        size = max(1, min(int(share * pool_rows), budget_rows // 2))
+    else:
+        wanted = Budget.parse(said)
+        if wanted.unit not in ("rows", "fraction"):
+            raise InputError(f"--set {name}={said}: a number or a percentage was expected.")
+        size = int(wanted.amount * (pool_rows if wanted.unit == "fraction" else 1))
+    if not 0 < size < budget_rows:
+        raise InputError(
+            f"{name} is {size:,} of a budget of {budget_rows:,} records.",
+            fix=f"It must leave some to choose: --set {name}=N with N from 1 to "
+            f"{max(budget_rows - 1, 1):,}, or a larger budget.",
+        )
+    return size
+
+
+def drawn(
+    pool: Pool, rows: IntArray, size: int, labels: Labelled, seed: int, purpose: bytes
+) -> IntArray:
+    """Return `size` random rows in key order, groups by their share.
+
+    Args:
+        pool: what rows refer to.
+        rows: (n,) rows to draw from.
+        size: at most n.
+        labels: the group of each row; one group for a plain draw.
+        seed: of the draw.
+        purpose: keeps this draw apart from all others.
+    """
+    keys = pool.tie_keys(seed, purpose)
+    sizes = np.bincount(labels.of, minlength=len(labels.labels)).tolist()
+    order = fill_seats(seat_order(sizes, sizes), labels.of, keys[rows])
+    return by_key(rows[order[:size]], keys)
