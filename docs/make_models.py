@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 DOCS = Path(__file__).parent
 PAGE = DOCS / "models.md"
@@ -20,12 +20,14 @@ sys.path.insert(0, str(DOCS.parent / "tests"))
 import torch  # noqa: E402
 
 from models import automatic  # noqa: E402
-from models.families import FAMILIES  # noqa: E402
+from models.families import FAMILIES, save  # noqa: E402
 from models.observing import inputs_of  # noqa: E402
 from models.parts import t  # noqa: E402
 from models.pictures import pictures  # noqa: E402
 from visift.errors import VisiftError  # noqa: E402
+from visift.models.answers import Asked, answer_losses, asking, why_not_packed  # noqa: E402
 from visift.models.batch import Collator, Conversation  # noqa: E402
+from visift.models.conditions import Condition, asked_as  # noqa: E402
 from visift.models.ref import ModelRef  # noqa: E402
 from visift.models.vlm import VLM  # noqa: E402
 from visift.pool.record import Turn  # noqa: E402
@@ -42,11 +44,15 @@ and two images give what each row gives alone (float32, 1e-5 of the largest valu
 forward pass stop where it should. Any model folder of a family that works can be given as
 `--model`; what it is good for is not tried here.
 
+Losses of answers, asked for with and without image and question, are compared with those of
+separate full forward passes (1e-3). Packed: what the conversations of a record have in common goes
+through the language model once. Separate: only images are read once, for the reason given.
+
 {works} of {tried} entries work. Those marked *suite* also pass the whole conformance suite
 (`tests/models/test_conformance.py`), with a chat template in the shape of the family's own.
 
-| `model_type` | class | tried |
-|---|---|---|
+| `model_type` | class | tried | losses |
+|---|---|---|---|
 """
 
 _REST = """
@@ -65,30 +71,65 @@ def page() -> str:
     """Return the page."""
     working, others = [], []
     for name, made in sorted(automatic.mapping().items()):
-        verdict = "suite" if name in FAMILIES else _verdict(name)
-        row = f"| {name} | {made} | {verdict or 'by rule'} |"
-        (working if verdict in ("", "suite") else others).append(row)
+        verdict, losses = _verdict(name)
+        if verdict:
+            others.append(f"| {name} | {made} | {verdict} |")
+        else:
+            tried = "suite" if name in FAMILIES else "by rule"
+            working.append(f"| {name} | {made} | {tried} | {losses} |")
     head = _HEAD.format(version=t.__version__, works=len(working), tried=len(working) + len(others))
     return head + "\n".join(working) + "\n" + _REST + "\n".join(others) + "\n"
 
 
-def _verdict(name: str) -> str:
-    """Return why an entry does not work; nothing where it does."""
-    try:
-        model, processor = automatic.build(name)
-    except Exception as error:  # of any kind: parts of transformers that nobody put together before
-        return f"not built: {_line(error)}"
+def _verdict(name: str) -> tuple[str, str]:
+    """Return why an entry does not work, nothing where it does, and how losses are computed."""
     with tempfile.TemporaryDirectory() as folder:
+        if name in FAMILIES:
+            vlm = VLM.load(ModelRef(str(save(name, Path(folder)))), "cpu")
+            return "", _losses(vlm)
+        try:
+            model, processor = automatic.build(name)
+        except Exception as error:  # of any kind: parts that nobody put together before
+            return f"not built: {_line(error)}", ""
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
         del model
         try:
-            _try(VLM.load(ModelRef(folder), "cpu"))
+            vlm = VLM.load(ModelRef(folder), "cpu")
+            _try(vlm)
         except VisiftError as error:
-            return f"refused: {_line(error.what)}"
+            return f"refused: {_line(error.what)}", ""
         except Exception as error:
-            return f"fails: {_line(error)}"
-    return ""
+            return f"fails: {_line(error)}", ""
+        return "", _losses(vlm)
+
+
+def _losses(vlm: VLM) -> str:
+    """Return how the losses of answers are computed, and whether they are right."""
+    collate, talks = Collator.of(vlm), _conversations()[0][:2]
+    try:
+        why = why_not_packed(vlm, collate)
+        with asking(vlm):
+            asked = [
+                Asked(collate([asked_as(talk, way) for talk in talks]), tuple(range(len(talks))))
+                for way in get_args(Condition)
+            ]
+            found = answer_losses(vlm, asked, "always" if why is None else "never")
+            for one, some in zip(asked, found, strict=True):
+                _close_losses(vlm, one, some)
+    except Exception as error:
+        return f"fails: {_line(error)}"
+    return "packed" if why is None else f"separate: {_line(why)}"
+
+
+def _close_losses(vlm: VLM, asked: Asked, found: Sequence[Any]) -> None:
+    logits = vlm.model(**vlm.moved(asked.batch.inputs), use_cache=False).logits.float()
+    targets = asked.batch.inputs["input_ids"][:, 1:, None]
+    losses = -logits[:, :-1].log_softmax(dim=-1).gather(2, targets)[..., 0]
+    for row, losses_of_row in enumerate(found):
+        wanted = losses[row][asked.batch.answers[row, 1:]]
+        if not torch.allclose(wanted, losses_of_row, rtol=0, atol=1e-3):
+            raise AssertionError(f"differ by {float((wanted - losses_of_row).abs().max()):.1g}")
 
 
 def _line(error: object) -> str:

@@ -26,7 +26,17 @@ def test_importing_visift_imports_nothing_heavy() -> None:
 
 def test_methods_are_listed_by_name() -> None:
     methods = visift.list_methods()
-    assert list(methods) == ["balanced", "random", "stratified", "longest", "prism"]
+    assert list(methods) == [
+        "balanced",
+        "random",
+        "stratified",
+        "longest",
+        "prism",
+        "perplexity",
+        "ifd",
+        "visnec",
+        "mllm_selector",
+    ]
     assert all(kind.name == name for name, kind in methods.items())
 
 
@@ -53,7 +63,7 @@ def test_an_unknown_executor_is_refused() -> None:
 
 def test_never_more_workers_than_blocks() -> None:
     _, executor = staffing(EngineConfig(workers="4"), None)
-    assert executor(1) == Inline()
+    assert executor(1) == Processes(1)
     assert executor(3) == Processes(3)
     assert executor(9) == Processes(4)
 

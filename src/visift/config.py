@@ -62,6 +62,8 @@ class EngineConfig:
         executor: `processes`, `inline` or `ray`.
         address: of the Ray cluster; None starts a Ray on this machine.
         shard_range: `i/n` to measure the i-th of n slices and choose nothing, see `engine.slices`.
+        patience: seconds without any sign of life after which a worker is given up; its block is
+            tried again, three times in all.
     """
 
     cache: str | None = None
@@ -69,6 +71,7 @@ class EngineConfig:
     executor: str = "processes"
     address: str | None = None
     shard_range: str | None = None
+    patience: int = 1800
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ other exception (our fault), 130 for Ctrl-C.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class VisiftError(Exception):
@@ -57,6 +57,24 @@ class MeasuringError(VisiftError):
 
 class TrainingError(VisiftError):
     """A model that cannot be fine-tuned on what it is given, or a training that failed."""
+
+
+class AnnotationNeeded(VisiftError):
+    """Records that somebody must annotate before a run can go on: an outcome, no failure.
+
+    Attributes:
+        rows: of the pool, in the order in which they are wanted.
+        purpose: what they are wanted for, which names their folder: `reference`.
+    """
+
+    exit_code = 0
+
+    def __init__(
+        self, what: str, rows: Sequence[int], purpose: str, fix: str | None = None
+    ) -> None:
+        self.rows = tuple(rows)
+        self.purpose = purpose
+        super().__init__(what, fix=fix)
 
 
 class StorageError(VisiftError):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visift.amounts import counted
 from visift.config import RunConfig
 from visift.engine.ledger import Entry
 from visift.errors import InputError
@@ -18,11 +19,13 @@ from visift.export.exporter import DEFAULTS, ExportOptions
 from visift.export.trainers import write_export
 from visift.methods.controls import matched_control, proportional_random
 from visift.methods.method import Setting
+from visift.pool.annotations import Annotations, without_conversation
 from visift.pool.pool import Pool
 from visift.report.gallery import Gallery, gallery
 from visift.rundir import read_costs, read_settings
 from visift.selection import Selection
 from visift.unusable import Quarantine
+from visift.wanted import open_annotations
 
 Rows = NDArray[np.int64]
 
@@ -45,6 +48,7 @@ class Run:
         ledger: what was asked of each signal, and how much of it was measured.
         identities: of the signals that were measured or read from the store.
         seconds: how long the run took.
+        annotations: conversations that were written for chosen images.
     """
 
     folder: Path
@@ -59,12 +63,19 @@ class Run:
     ledger: Sequence[Entry] = field(default=(), repr=False)
     identities: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     seconds: float = field(default=0.0, repr=False)
+    annotations: Annotations = field(default_factory=Annotations, repr=False)
 
     def __repr__(self) -> str:
         return f"Run({self.folder}: {self.config.method}, {self.selection!r})"
 
     def _repr_html_(self) -> str:
         return self.selection._repr_html_()
+
+    def wanted(self) -> Rows:
+        """Return the chosen rows that have no conversation, and nobody has written one yet."""
+        bare = self.rows[without_conversation(self.pool)[self.rows]]
+        there = np.fromiter(self.annotations.of_row, np.int64, len(self.annotations.of_row))
+        return bare[~np.isin(bare, there)]
 
     def mix(self) -> dict[str, tuple[int, int]]:
         """Return, by source, how many records the pool has and how many are selected.
@@ -108,19 +119,37 @@ class Run:
             note: called with every sentence that a person should read.
 
         Raises:
-            InputError: no such trainer, or records that it cannot read.
+            InputError: no such trainer, records that it cannot read, or some without a
+                conversation.
             StorageError: the folder cannot be written.
         """
-        arms = {"subset": self.rows, "control": self.control, "random": self.random}
+        pool, arms = self._arms()
         return write_export(
             trainer,
-            self.pool,
+            pool,
             arms,
             Path(folder),
             ranked=self.config.nested,
             options=options,
             note=note,
         )
+
+    def _arms(self) -> tuple[Pool, dict[str, Rows]]:
+        """Return what is written: three arms, or the annotated selection alone.
+
+        Nobody has annotated the random arms of images, and that would cost as much again.
+        """
+        if not without_conversation(self.pool)[self.rows].any():
+            arms = {"subset": self.rows, "control": self.control, "random": self.random}
+            return self.pool, arms
+        if wanted := len(self.wanted()):
+            raise InputError(
+                f"{counted(wanted, 'chosen record')} without a conversation.",
+                where=str(self.folder),
+                fix="Annotate what to_annotate.jsonl lists, and run the same selection again.",
+            )
+        pool, rows = self.annotations.joined_with(self.pool, self.rows)
+        return pool, {"subset": rows}
 
 
 def random_arms(pool: Pool, rows: Rows, found: Quarantine, seed: int) -> tuple[Rows, Rows]:
@@ -210,4 +239,5 @@ def reopen(
     rows = selection.rows_in(pool)
     run = run_of(folder, config, pool, read_settings(folder), selection, rows, found)
     ledger, identities, seconds = read_costs(folder)
-    return replace(run, ledger=ledger, identities=identities, seconds=seconds)
+    run = replace(run, ledger=ledger, identities=identities, seconds=seconds)
+    return replace(run, annotations=open_annotations(pool, folder))

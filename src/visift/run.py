@@ -16,20 +16,21 @@ from visift.config import Paths, RunConfig, configured, share
 from visift.engine.lab import LocalLab
 from visift.engine.measured import Measured
 from visift.engine.progress import Progress, Silent
-from visift.errors import InputError
+from visift.errors import AnnotationNeeded, InputError
 from visift.export.trainers import check_export, check_trainer
 from visift.finished import Run, run_of
 from visift.methods.cutting import ask_tokens, limit_of, priced
 from visift.methods.method import Method, build
 from visift.methods.method import settings as settings_of
 from visift.models.ref import ModelRef
+from visift.pool.annotations import Annotations, without_conversation
 from visift.pool.pool import Pool
 from visift.rundir import RunFolder
 from visift.say import (
     Say,
     say_budget,
     say_card,
-    say_duplicates,
+    say_left_out,
     say_method,
     say_nothing,
     say_plan,
@@ -41,6 +42,7 @@ from visift.selection import Selection
 from visift.signals.imported import Imported, SignalFile
 from visift.staff import cache_folder, staffing
 from visift.unusable import Quarantine
+from visift.wanted import how_to_go_on, open_annotations, write_wanted
 
 
 def select(
@@ -96,6 +98,7 @@ def select(
         The finished run.
 
     Raises:
+        AnnotationNeeded: somebody must annotate records first: what it says is how to go on.
         VisiftError: with one sentence: what, where, what to do.
     """
     config = configured(
@@ -158,10 +161,18 @@ def execute(
     found = Quarantine.of(faults)
     found.check(pool, asked.allowed, "Nothing was measured yet.")
     for trainer in config.export:
-        check_export(trainer, pool, np.union1d(pool.rows("candidate"), pool.rows("kept")))
-    lab = lab_for(config, pool, asked.imported, progress or Silent())
+        there = np.union1d(pool.rows("candidate"), pool.rows("kept"))
+        check_export(trainer, pool, there[~without_conversation(pool)[there]])
+    annotations = open_annotations(pool, output)
+    lab = lab_for(config, pool, asked.imported, progress or Silent(), annotations)
     budget, tokens = counted_budget(say, pool, lab, config.model, asked.budget)
-    inputs = asked.method.measure(pool, lab, budget)
+    try:
+        inputs = asked.method.measure(pool, lab, budget)
+    except AnnotationNeeded as need:
+        with RunFolder.begin(output, config, overwrite) as folder:
+            todo = write_wanted(folder.path / need.purpose, pool, need.rows)
+        fix = how_to_go_on(todo, pool, len(need.rows))
+        raise AnnotationNeeded(need.what, need.rows, need.purpose, fix) from None
     say_unused(say, asked.imported, lab)
     say_plan(say, lab)
     if hasattr(asked.method, "model"):
@@ -178,12 +189,13 @@ def execute(
         if budget is not None:
             budget = priced(pool, budget, tokens)
         choice = asked.method.choose(pool, inputs, budget)
-        say_duplicates(say, choice)
+        say_left_out(say, choice)
         selection = Selection.of(pool, choice, found.reasons)
         used = settings_of(asked.method, config.settings)
         run = run_of(folder.path, config, pool, used, selection, choice.rows, found)
         seconds = time.monotonic() - started
         run = replace(run, ledger=lab.ledger, identities=lab.identities(), seconds=seconds)
+        run = replace(run, annotations=annotations)
         folder.write(run, say)
     return replace(run, seconds=time.monotonic() - started)
 
@@ -248,7 +260,14 @@ def understand(config: RunConfig, output: Path) -> Asked:
     return Asked(method, budget, allowed, imported)
 
 
-def lab_for(config: RunConfig, pool: Pool, imported: Imported, progress: Progress) -> LocalLab:
+def lab_for(
+    config: RunConfig,
+    pool: Pool,
+    imported: Imported,
+    progress: Progress,
+    annotations: Annotations,
+) -> LocalLab:
     """Return the lab that a run asks."""
     devices, executor = staffing(config.engine, config.model)
-    return LocalLab(pool, cache_folder(config.engine, pool), devices, executor, imported, progress)
+    cache = cache_folder(config.engine, pool)
+    return LocalLab(pool, cache, devices, executor, imported, annotations, progress)

@@ -29,10 +29,13 @@ from visift.models.ref import ModelRef
 from visift.report.card import dataset_card
 from visift.report.page import write_report
 from visift.selection import describe_rows
+from visift.wanted import LIST, SHEET, write_wanted
 
 if TYPE_CHECKING:
     from visift.finished import Run
 
+#: What `files.write_atomically` leaves in a folder if it is killed.
+_UNFINISHED = f".{'[0-9a-f]' * 32}.tmp"
 _PACKAGES = ("visift", "numpy", "pyarrow", "scikit-learn", "pillow")
 _MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "torchvision")
 
@@ -57,6 +60,8 @@ class RunFolder:
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         with claimed(path):
+            for left in path.glob(_UNFINISHED):
+                left.unlink(missing_ok=True)
             _must_be_free(path, config, overwrite)
             if not (path / "manifest.json").exists():
                 with disk_errors(path):
@@ -72,7 +77,9 @@ class RunFolder:
 
         Raises:
             StorageError: the disk is full.
+            PoolError: a pool file changed during the run.
         """
+        run.pool.must_be_unchanged()
         with disk_errors(self.path):
             (self.path / "manifest.json").unlink(missing_ok=True)
             for name in ("export", "report"):
@@ -83,13 +90,21 @@ class RunFolder:
             rank = np.arange(1, len(run.control) + 1)
             pq.write_table(control.append_column("rank", [rank]), self.path / "control.parquet")
             pq.write_table(run.quarantine.table(run.pool), self.path / "quarantine.parquet")
-            for trainer in run.config.export:
+            wanted = run.wanted()
+            (self.path / LIST).unlink(missing_ok=True)
+            (self.path / SHEET).unlink(missing_ok=True)
+            if len(wanted):
+                table = run.selection.table
+                reasons = dict(zip(run.rows.tolist(), table["reason"].to_pylist(), strict=True))
+                write_wanted(self.path, run.pool, wanted.tolist(), reasons)
+            for trainer in run.config.export if not len(wanted) else ():
                 target = self.path / "export" / trainer
                 run.export(trainer, target, note=lambda text: say("Note", text))
             (self.path / "README.md").write_text(
                 dataset_card(run, run.config.warning), encoding="utf-8"
             )
             write_report(run, self.path / "report")
+            run.pool.must_be_unchanged()
             manifest = _manifest(run)
             text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
             write_atomically(self.path / "manifest.json", f"{text}\n".encode())

@@ -123,12 +123,14 @@ def say_method(say: Say, pool: Pool, method: Method, named: bool, model: ModelRe
         say("Note", f"{method.name} leaves out what --have names, and does not look at it further")
 
 
-def say_duplicates(say: Say, choice: Choice) -> None:
-    """Say how many records repeat another one, where the method looked for them."""
+def say_left_out(say: Say, choice: Choice) -> None:
+    """Say how many records the method's own rule left out, and why."""
     count = choice.facts.get("duplicates", 0)
     if count:
         records = "record repeats another" if count == 1 else "records repeat others"
         say("Left out", f"{count:,} {records} exactly → scores.parquet names which")
+    for kind, left in choice.facts.get("left_out", {}).items():
+        say("Left out", f"{counted(left, 'record')}: {kind} → scores.parquet names which")
 
 
 def say_budget(say: Say, lab: LocalLab, budget: Budget, exact: bool) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from visift.config import RunConfig
 from visift.engine.progress import Progress
 from visift.engine.slices import Slice, SliceMeasured, measure_slice
+from visift.pool.annotations import Annotations
 from visift.run import counted_budget, lab_for, understand
 from visift.say import Say, say_plan, say_pool
 from visift.unusable import Quarantine
@@ -31,7 +32,7 @@ def execute_slice(config: RunConfig, part: Slice, say: Say, progress: Progress) 
     pool = config.pool.open()
     say_pool(say, pool)
     Quarantine.of(pool.set_aside()).check(pool, asked.allowed, "Nothing was measured yet.")
-    lab = lab_for(config, pool, asked.imported, progress)
+    lab = lab_for(config, pool, asked.imported, progress, Annotations())
     budget, _ = counted_budget(say, pool, lab, config.model, asked.budget)
     asked.method.measure(pool, lab, budget)
     say_plan(say, lab)

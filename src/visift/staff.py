@@ -39,12 +39,14 @@ def staffing(config: EngineConfig, model: ModelRef | None) -> tuple[Devices, Sta
             f'unknown executor "{config.executor}".', fix=f"One of: {', '.join(EXECUTORS)}."
         )
     wanted = None if config.workers == "auto" else _count(config.workers)
+    if config.patience < 1:
+        raise InputError("patience is a number of seconds, 1 or more.")
     if config.executor == "ray":
         must_have_ray()
         if config.address is not None:
             check_address(config.address)
         folder = default_cache() if config.cache is None else Path(config.cache)
-        there = _OnRay(config.address, folder, model, wanted)
+        there = _OnRay(config.address, folder, model, wanted, config.patience)
         return there.devices, there.executor
     if config.address is not None:
         raise InputError(
@@ -58,12 +60,13 @@ def staffing(config: EngineConfig, model: ModelRef | None) -> tuple[Devices, Sta
         return available(_preference(model))
 
     def executor(blocks: int) -> Executor:
-        workers = min(wanted or _automatic(devices(), model), blocks)
-        if config.executor == "inline" or workers == 1:
+        count = wanted or _automatic(devices(), model)
+        if config.executor == "inline" or count == 1:
             return Inline()
         from visift.engine.processes import Processes
 
-        return Processes(workers)
+        # Also for a single block: one that crashes must not take this process along.
+        return Processes(min(count, blocks), config.patience)
 
     return devices, executor
 
@@ -77,12 +80,14 @@ class _OnRay:
         folder: of measured values, which every node must see.
         model: of the signals.
         wanted: number of workers, None for as many as fit.
+        patience: seconds without a sign of life after which one is given up.
     """
 
     address: str | None
     folder: Path
     model: ModelRef | None
     wanted: int | None
+    patience: int
 
     @cached_property
     def nodes(self) -> Sequence[NodeSize]:
@@ -103,7 +108,7 @@ class _OnRay:
 
         gpu = self.devices()[0] == _OWN_GPU
         workers = min(self.wanted or self._as_many_as_fit(gpu), blocks)
-        return Ray(workers, self.folder, self.address, gpu)
+        return Ray(workers, self.folder, self.address, gpu, self.patience)
 
     def _as_many_as_fit(self, gpu: bool) -> int:
         if self.address is None:

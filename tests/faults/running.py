@@ -114,6 +114,7 @@ class Command:
         workers: that measure.
         method: reads a signal that needs no model.
         seconds: that every block takes.
+        budget: of the selection.
         unusable: share of records that may be set aside.
         before: called first, in the main process.
     """
@@ -125,6 +126,7 @@ class Command:
     method: str = "engine.simple:Reddest"
     workers: int = 1
     seconds: float = 0.0
+    budget: str = "20%"
     unusable: str = "1%"
     before: Callable[[], None] = nothing
 
@@ -133,7 +135,7 @@ class Command:
         self.folder.mkdir(exist_ok=True)
         told = self.folder.with_name(f"{self.folder.name}-{next(_numbers)}.txt")
         line = ["select", "--pool", str(self.pool), "--method", self.method]
-        line += ["--set", f"seconds={self.seconds}", "--budget", "20%"]
+        line += ["--set", f"seconds={self.seconds}", "--budget", self.budget]
         line += ["--max-unusable", self.unusable]
         line += ["--workers", str(self.workers), "--cache", self.cache, "-o", self.output]
         process = _context.Process(target=_carry_out, args=(line, self.folder, told, self.before))

@@ -111,3 +111,11 @@ def test_killed_while_the_run_directory_is_written(tmp_path: Path) -> None:
         if place.is_file():
             place.unlink()
     assert differing(shaken.finish(), wanted) == []
+
+
+def test_killed_before_its_first_file_is_whole(tmp_path: Path) -> None:
+    command = Command(pool_of(tmp_path / "pool", 2), tmp_path / "a")
+    (tmp_path / "a" / "out").mkdir(parents=True)
+    (tmp_path / "a" / "out" / f".{'0' * 32}.tmp").write_bytes(b"pool:")
+    command.finish()
+    assert command.leftovers == []

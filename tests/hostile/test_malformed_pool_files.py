@@ -208,7 +208,11 @@ PLACES: list[tuple[str, Callable[[Path], Path], int | str]] = [
     ("a name that is not UTF-8", name_in_latin_1, "POOL: its name is not valid UTF-8."),
     ("a folder that links to itself", folder_of_loops, 2),
     ("a folder with an empty file", folder_with_a_bad_file, "POOL/2.jsonl: the file is empty."),
-    ("a folder without a pool", empty_folder, "POOL: no .json or .jsonl file in this folder."),
+    (
+        "a folder without a pool",
+        empty_folder,
+        "POOL: no .json or .jsonl file and no image in this folder (1 .txt).",
+    ),
 ]
 
 

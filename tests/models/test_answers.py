@@ -19,6 +19,7 @@ from models.test_conformance import CONVERSATIONS, talk  # noqa: E402
 from visift.models.answers import Asked, Packing, answer_losses, asking, why_not_packed  # noqa: E402
 from visift.models.batch import Batch, Collator, Conversation  # noqa: E402
 from visift.models.conditions import Condition, asked_as, effective  # noqa: E402
+from visift.models.conversation import ConversationError  # noqa: E402
 from visift.models.handed import Unpackable, run_packed  # noqa: E402
 from visift.models.ref import ModelRef  # noqa: E402
 from visift.models.vlm import VLM  # noqa: E402
@@ -136,6 +137,7 @@ def test_blocks_with_a_state_of_their_own_are_not_packed() -> None:
     assert_alike(answer_losses(vlm, asked, "never"), [full_losses(vlm, one.batch) for one in asked])
     with pytest.raises(Unpackable, match="block 0 has a mask of shape"):
         answer_losses(vlm, asked, "always")
+    assert_alike(answer_losses(vlm, asked, "if less work"), answer_losses(vlm, asked, "never"))
 
 
 def test_a_model_that_would_give_other_losses_in_packed_rows_is_found_out(
@@ -307,3 +309,38 @@ def test_without_images_there_is_none_to_take_away() -> None:
         "no_question",
     ]
     assert [effective(way, TWO_TURNS) for way in WAYS] == list(WAYS)
+
+
+# --- cutting -------------------------------------------------------------------------------------
+
+
+def test_a_cut_batch_gives_the_losses_of_the_tokens_that_are_left(
+    vlm: VLM, collate: Collator
+) -> None:
+    batch = collate([TALKS[1], TALKS[2]])
+    length = int(batch.answers[0].nonzero()[-1]) - 2
+    cut = batch.cut(length)
+    assert cut.turns.shape[1] == length
+    assert int(cut.answers[0].sum()) == int(batch.answers[0].sum()) - 3
+    whole, left = (answer_losses(vlm, [Asked(one, (0, 1))], "never")[0] for one in (batch, cut))
+    if not collate.template.family.prefix_attention:
+        assert_alike([left], [[one[: len(some)] for one, some in zip(whole, left, strict=True)]])
+    assert batch.cut(batch.turns.shape[1]) is batch
+
+
+def test_a_cut_through_images_is_refused(collate: Collator) -> None:
+    batch = collate([TALKS[2], TALKS[0]])
+    last = int(batch.images[1].nonzero()[-1])
+    assert batch.cut_off(last).tolist() == [False, True]
+    assert batch.cut_off(last + 1).tolist() == [False, False]
+    with pytest.raises(ConversationError, match=rf"take more than {last} tokens"):
+        batch.cut(last)
+
+
+def test_every_answer_token_says_which_answer_it_is_of(collate: Collator) -> None:
+    batch = collate(TALKS)
+    for row, one in enumerate(TALKS):
+        answers = sum(turn.role == "assistant" for turn in one.turns)
+        found = batch.turns[row][batch.answers[row]]
+        assert found.unique().tolist() == list(range(answers))
+        assert bool((found.diff() >= 0).all())

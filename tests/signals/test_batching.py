@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visift.errors import ImageError, ImageUnavailable, InputError, ModelError, StorageError
-from visift.signals.batching import AHEAD, NOT_FINITE, measure_in_batches
+from visift.signals.batching import AHEAD, NOT_FINITE, ItemsAtFault, measure_in_batches
 from visift.signals.signal import Column, ImageItem, Values
 
 WIDTH = 3
@@ -228,3 +228,33 @@ def test_the_batch_size_changes_nothing(
     for name, array in values.columns.items():
         for row, one in zip(array, alone, strict=True):
             np.testing.assert_array_equal(row, one.columns[name][0])
+
+
+def test_batches_may_be_given_and_values_stand_in_the_order_of_the_items() -> None:
+    seen: list[list[int]] = []
+
+    def watched(numbers: list[int]) -> dict[str, Any]:
+        seen.append(numbers)
+        return compute(numbers)
+
+    items = [10, 11, 12, 13, 14]
+    values = measure_in_batches(items, load, watched, COLUMNS, WIDTH, 1, [[4, 0], [2], [3, 1]])
+    assert seen == [[14, 10], [12], [13, 11]]
+    assert values.columns["number"].tolist() == items
+
+
+def test_items_at_fault_leave_their_batch_which_is_computed_without_them() -> None:
+    seen: list[list[int]] = []
+
+    def choosy(numbers: list[int]) -> dict[str, Any]:
+        seen.append(numbers)
+        odd = {place: ImageError("odd") for place, n in enumerate(numbers) if n % 2}
+        if odd:
+            raise ItemsAtFault(odd)
+        return compute(numbers)
+
+    values = measure_in_batches([2, 3, 4, 5, 7, 9], load, choosy, COLUMNS, WIDTH, 4)
+    assert list(values.reasons) == [None, "odd", None, "odd", "odd", "odd"]
+    assert values.columns["number"].tolist() == [2, 0, 4, 0, 0, 0]
+    assert seen == [[2, 3, 4, 5], [2, 4], [7, 9]]
+    assert not values.passing

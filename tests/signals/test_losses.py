@@ -29,13 +29,8 @@ from visift.models.ref import BUILTIN_TINY, ModelRef  # noqa: E402
 from visift.models.vlm import VLM  # noqa: E402
 from visift.pool.record import Record, Role, Turn  # noqa: E402
 from visift.signals.cost import Load  # noqa: E402
-from visift.signals.losses import (  # noqa: E402
-    NO_ANSWER,
-    AnswerLoss,
-    Answers,
-    batches_by_length,
-    values,
-)
+from visift.signals.lengths import batches_by_length  # noqa: E402
+from visift.signals.losses import NO_ANSWER, AnswerLoss, Answers, values  # noqa: E402
 from visift.signals.signal import ImageItem, RecordItem, Values, identity  # noqa: E402
 
 WAYS: tuple[Condition, ...] = get_args(Condition)

@@ -15,6 +15,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("peft", reason="peft is not installed")
 
+from safetensors.torch import save_file  # noqa: E402
+
 from helpers import open_records, png, talk  # noqa: E402
 from training.making import (  # noqa: E402
     RECORDS,
@@ -353,7 +355,7 @@ def test_recipes_for_the_toy_model_fit_it(pool: Pool, tiny: VLM) -> None:
         ('{"base_model_name_or_path": null}', "does not say what it is an adapter of"),
         ('{"base_model_name_or_path": "/no/such/folder"}', "/no/such/folder, which is not to be"),
         ('{"base_model_name_or_path": "builtin:other"}', "builtin:other, which is not to be had"),
-        ('{"base_model_name_or_path": "SELF"}', "is an adapter of itself"),
+        ('{"base_model_name_or_path": "SELF"}', "which is not to be had: that is itself"),
     ],
 )
 def test_an_adapter_without_its_base_says_so(said: str, what: str, tmp_path: Path) -> None:
@@ -370,6 +372,16 @@ def test_an_adapter_of_another_model_is_refused(
     config.write_text(config.read_text().replace("builtin:tiny", str(tiny_model("llava"))))
     with pytest.raises(ModelError, match="does not fit onto its base"):
         VLM.load(ModelRef(str(tuned.path)), "cpu")
+
+
+def test_an_adapter_that_lacks_weights_is_refused(pool: Pool, tmp_path: Path) -> None:
+    tuned, _ = make(tmp_path, pool)
+    path = tuned.path / "adapter_model.safetensors"
+    stored = tensors(tuned.path)
+    stored.pop(next(name for name in stored if "lora_B" in name))
+    save_file(stored, path)
+    with pytest.raises(ModelError, match="Found missing adapter keys"):
+        VLM.load(tuned, "cpu")
 
 
 def test_an_adapter_has_the_identity_of_both_its_parts(pool: Pool, tmp_path: Path) -> None:

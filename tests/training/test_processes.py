@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from visift.errors import TrainingError  # noqa: E402
 from visift.pool.pool import Pool  # noqa: E402
 from visift.training import process  # noqa: E402
 from visift.training.finetune import Step, finetune  # noqa: E402
+from visift.training.job import Job  # noqa: E402
 
 needs_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc on this system")
 
@@ -72,6 +74,8 @@ def in_a_child_killed_at(step: int, ask: Callable[[Callable[[Step], None]], obje
     if child == 0:
         try:
             ask(hear)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
@@ -169,6 +173,18 @@ def test_a_relative_pool_is_found_from_another_folder(
 
     _, outcome = make(tmp_path / "out", pool, run=elsewhere)
     assert (outcome.examples, outcome.left_out) == (4, {})
+
+
+@pytest.mark.slow
+def test_processes_that_read_ahead_change_nothing(pool: Pool, tmp_path: Path) -> None:
+    plain, _ = make(tmp_path / "a", pool, LONGER)
+
+    def reading_ahead(folder: Path, *rest: Any) -> None:
+        dataclasses.replace(Job.read(folder), loaders=2).write(folder)
+        process.run(folder, *rest)
+
+    ahead, _ = make(tmp_path / "b", pool, LONGER, run=reading_ahead)
+    assert model_files(plain.path) == model_files(ahead.path)
 
 
 @pytest.mark.slow

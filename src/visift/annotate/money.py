@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
@@ -83,6 +84,10 @@ class Spending:
         prices = None if sent is None or received is None else Prices(sent, received)
         return cls(prices, limit, tokens_per_image, tokens_per_answer)
 
+    def cost(self, tokens: Tokens) -> Decimal | None:
+        """Return what tokens cost in dollars; None without prices."""
+        return self.prices.of(tokens) if self.prices else None
+
 
 def dollars(flag: str, text: str | None) -> Decimal | None:
     """Return an amount of money; raises `InputError` for what is none."""
@@ -137,7 +142,7 @@ class Purse:
         Args:
             most: tokens it is assumed to have at most.
         """
-        amount = self._price(Tokens(int(most.sent * self._factor) + 1, most.received))
+        amount = self._price(Tokens(math.ceil(most.sent * self._factor), most.received))
         limit = self.spending.max_cost
         if limit is not None and self.committed + amount > limit:
             return None
@@ -171,4 +176,4 @@ class Purse:
             self.unanswered += 1
 
     def _price(self, tokens: Tokens) -> Decimal:
-        return self.spending.prices.of(tokens) if self.spending.prices else Decimal(0)
+        return self.spending.cost(tokens) or Decimal(0)

@@ -28,7 +28,7 @@ class Reply:
         model: the model that the endpoint says it is from.
     """
 
-    text: str | None
+    text: str | None = None
     fault: str | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
@@ -96,7 +96,7 @@ def _text(content: Any) -> str | None:
         return content or ""
     if not isinstance(content, list):
         return None
-    texts = [part.get("text") for part in content if isinstance(part, dict)]
+    texts = [part.get("text", "") for part in content if isinstance(part, dict)]
     return "".join(texts) if all(isinstance(text, str) for text in texts) else None
 
 

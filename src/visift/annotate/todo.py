@@ -79,7 +79,9 @@ def read_todo(path: Path) -> list[ToAnnotate]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"cannot be read ({error.strerror}).", where=str(path), fix="Check the name of the file."
+            f"cannot be read ({error.strerror}).",
+            where=str(path),
+            fix="Check the name of the file.",
         ) from error
     items: list[ToAnnotate] = []
     line_of: dict[str, int] = {}

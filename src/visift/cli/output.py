@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from visift.amounts import data_size, duration
-from visift.cli.terminal import LABEL_WIDTH, printable, show
+from visift.amounts import counted, data_size, duration
+from visift.cli.terminal import LABEL_WIDTH, printable, printable_json, show
 from visift.config import DEFAULT_METHOD
 
 if TYPE_CHECKING:
+    from visift.errors import AnnotationNeeded
     from visift.finished import Run
 
 _SHOWN_SOURCES = 12
@@ -26,6 +27,8 @@ _TABLES = (
     "selection.parquet",
     "scores.parquet",
     "control.parquet",
+    "to_annotate.jsonl",
+    "to_annotate.csv",
     "left_out.parquet",
     "manifest.json",
 )
@@ -107,10 +110,22 @@ def summary(run: Run) -> dict[str, Any]:
         "warning": run.config.warning,
         "output": str(run.folder),
         "exports": [str(run.folder / "export" / trainer) for trainer in run.config.export],
+        "wanted": len(run.wanted()),
         "report": str(report) if report.exists() else None,
         "seconds": round(run.seconds, 1),
         "peak_bytes": peak_memory(),
     }
+
+
+def print_need(printer: Printer, need: AnnotationNeeded) -> None:
+    """Print that somebody must annotate records first, and how to go on."""
+    if printer.quiet:
+        print(printable_json({"wanted": len(need.rows), "for": need.purpose, "next": need.fix}))
+    printer.say("Waiting", need.what)
+    label = "Next"
+    for line in str(need.fix).splitlines():
+        printer.say(label, line)
+        label = ""
 
 
 def peak_memory() -> int | None:
@@ -168,6 +183,8 @@ def print_run(printer: Printer, run: Run) -> None:
     for written in _written(run):
         printer.say(label, written)
         label = ""
+    if said["wanted"]:
+        printer.say("Waiting", f"{counted(said['wanted'], 'chosen record')} without a conversation")
     label = "Next"
     for step in _next(run):
         printer.say(label, step)
@@ -199,6 +216,12 @@ def _by_arm(path: Path) -> tuple[int, str]:
 
 def _next(run: Run) -> Iterator[str]:
     """Yield what to do now: train on it, and for the default what could beat it, at what cost."""
+    if len(run.wanted()):
+        from visift.wanted import LIST, annotate_command
+
+        yield annotate_command(run.folder / LIST, run.pool)
+        yield "and run the same command again: it then writes what a trainer reads"
+        return
     how = [run.folder / "export" / trainer / "RUN.md" for trainer in run.config.export]
     there = [str(path) for path in how if path.exists()]
     yield f"Train on subset and on control{', see ' if there else ''}{', '.join(there[:1])}"

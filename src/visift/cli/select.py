@@ -22,11 +22,11 @@ from visift.cli.choices import (
     TaskField,
     Text,
 )
-from visift.cli.output import Printer, print_run, summary
+from visift.cli.output import Printer, print_need, print_run, summary
 from visift.cli.progress import MeasureProgress, counting_what_is_kept
 from visift.cli.terminal import printable_json
 from visift.config import EngineConfig, PoolConfig, RunConfig
-from visift.errors import InputError
+from visift.errors import AnnotationNeeded, InputError
 from visift.models.ref import ModelRef
 
 
@@ -131,8 +131,14 @@ def command(
     if given.engine.shard_range is not None:
         _measure_slice(given, given.engine.shard_range, printer, progress)
         return
-    with counting_what_is_kept(progress):
-        run = execute(given, Path(output), overwrite=overwrite, say=printer.say, progress=progress)
+    try:
+        with counting_what_is_kept(progress):
+            run = execute(
+                given, Path(output), overwrite=overwrite, say=printer.say, progress=progress
+            )
+    except AnnotationNeeded as need:
+        print_need(printer, need)
+        return
     if as_json:
         print(printable_json(summary(run)))
     print_run(printer, run)

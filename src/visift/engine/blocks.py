@@ -74,8 +74,11 @@ class OpenBlocks:
 
         def work(block: int) -> None:
             positions = self.lacking[block]
-            items = _TellingItems(self.items.load(positions), self.alive)
-            _commit(self.store, self.keys, positions, measure(items))
+            pool = self.items.pool
+            pool.must_be_unchanged()
+            values = measure(_TellingItems(self.items.load(positions), self.alive))
+            pool.must_be_unchanged()  # else values would stand for what was there before
+            _commit(self.store, self.keys, positions, values)
 
         return work
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visift.amounts import data_size, short
-from visift.engine.items import Items
+from visift.engine.items import Items, Targets
 from visift.engine.lab import Examples, Handle, LocalLab
 from visift.engine.ledger import Entry
 from visift.engine.measured import Measured, Rows
@@ -23,6 +23,7 @@ from visift.engine.store import Keys, Store, first_places, item_keys, signal_fol
 from visift.engine.trainings import Training, Tuned, training_for
 from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
+from visift.pool.annotations import Annotations, without_conversation
 from visift.pool.pool import Pool
 from visift.signals.cost import Cost, Load
 from visift.signals.imported import Imported
@@ -65,13 +66,17 @@ class CountingLab:
         pool: what rows refer to.
         cache: folder of the stores; looked at, never written to.
         imported: numbers measured elsewhere.
+        annotations: conversations written for images that have none.
         handles: the requests.
+        wanted: records that somebody must annotate first.
     """
 
     pool: Pool
     cache: Path
     imported: Imported = field(default_factory=Imported)
+    annotations: Annotations = field(default_factory=Annotations)
     handles: list[Handle] = field(default_factory=list)
+    wanted: int = 0
     trainings: list[Training] = field(default_factory=list)
 
     def measure(self, signal: Signal, examples: Examples) -> Measured:
@@ -88,6 +93,13 @@ class CountingLab:
         items = Items.of(self.pool, "record", examples.rows, examples.targets)
         self.trainings.append(Training.of(self.cache, model, recipe, items))
         return Tuned(self.trainings[-1].tuned)
+
+    def instructions(self, rows: Rows, purpose: str) -> Targets:
+        """See `Lab.instructions`; what is not written yet is counted, and stands for itself."""
+        bare = rows[without_conversation(self.pool)[rows]].tolist()
+        there = [row for row in bare if row in self.annotations.of_row]
+        self.wanted += len(bare) - len(there)
+        return {row: self.annotations.turns(row) for row in there}
 
     def given(self, column: str) -> bool:
         """See `Lab.given`."""
@@ -225,7 +237,7 @@ def _many(number: int, noun: str) -> str:
 
 
 def _columns(signal: Signal) -> str:
-    return ", ".join(column.name for column in signal.columns)
+    return ", ".join(column.name for column in signal.columns if not column.extra)
 
 
 def plan_text(counts: Sequence[Count]) -> str:

@@ -88,14 +88,22 @@ class Items:
 
     def load(self, positions: NDArray[np.int64]) -> list[ImageItem] | list[RecordItem]:
         """Return items ready to be measured; nothing is decoded yet."""
+        images = self.pool.images
         if self.unit == "image":
-            return [self._image(self.pool.images.refs[self.ids[p]]) for p in positions]
+            numbers = self.ids[positions].tolist()
+            return [self._image(images.refs[number], number) for number in numbers]
         rows = self.ids[positions].tolist()
         records = [
             replace(record, turns=self.targets[row]) if row in self.targets else record
             for row, record in zip(rows, self.pool.records(rows), strict=True)
         ]
-        return [RecordItem(r, tuple(self._image(ref) for ref in r.images)) for r in records]
+        numbers = [images.of_row(row).tolist() for row in rows]
+        return [
+            RecordItem(record, tuple(map(self._image, record.images, shown)))
+            for record, shown in zip(records, numbers, strict=True)
+        ]
 
-    def _image(self, ref: ImageRef) -> ImageItem:
-        return ImageItem(ref.path, partial(self.pool.load_image, ref))
+    def _image(self, ref: ImageRef, number: int) -> ImageItem:
+        """Return an image, which must be the one that was located: its key names the value."""
+        key = self.pool.images.keys[number]
+        return ImageItem(ref.path, partial(self.pool.load_image, ref, key))

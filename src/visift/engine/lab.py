@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from visift.amounts import counted
 from visift.engine.blocks import OpenBlocks, lacking_blocks, run_blocks
 from visift.engine.executor import Executor, Inline
 from visift.engine.items import Items, Targets
@@ -22,7 +23,9 @@ from visift.engine.measured import ByRow, Measured, Rows, StoredItems
 from visift.engine.progress import Progress, Silent
 from visift.engine.store import Keys, Store, first_places, item_keys
 from visift.engine.trainings import Training, Tuned, training_for
+from visift.errors import AnnotationNeeded
 from visift.models.ref import ModelRef
+from visift.pool.annotations import Annotations, without_conversation
 from visift.pool.pool import Pool
 from visift.signals.cost import Load
 from visift.signals.imported import Imported
@@ -58,6 +61,18 @@ class Lab(Protocol):
             model: what to tune; None where none was named.
             recipe: how.
             examples: on what; those it cannot be trained on are set aside when it is trained.
+        """
+        ...
+
+    def instructions(self, rows: Rows, purpose: str) -> Targets:
+        """Return conversations for those of some rows that have none of their own.
+
+        Args:
+            rows: in the order in which they are wanted.
+            purpose: what they are wanted for, in one word.
+
+        Raises:
+            AnnotationNeeded: nobody has written some of them yet.
         """
         ...
 
@@ -120,6 +135,7 @@ class LocalLab:
         devices: called only when something must be measured; gives one device a worker.
         executor: called with the number of blocks to measure; gives the executor for them.
         imported: numbers measured elsewhere.
+        annotations: conversations written for images that have none.
         progress: told how it goes.
         ledger: what was asked and done.
     """
@@ -129,6 +145,7 @@ class LocalLab:
     devices: Callable[[], Sequence[str]]
     executor: Callable[[int], Executor] = lambda blocks: Inline()
     imported: Imported = field(default_factory=Imported)
+    annotations: Annotations = field(default_factory=Annotations)
     progress: Progress = field(default_factory=Silent)
     ledger: list[Entry] = field(default_factory=list)
     handles: list[Handle] = field(default_factory=list)
@@ -159,6 +176,18 @@ class LocalLab:
     def marked(self, column: str) -> Rows | None:
         """See `Lab.marked`."""
         return self.imported.marked(self.pool, column)
+
+    def instructions(self, rows: Rows, purpose: str) -> Targets:
+        """See `Lab.instructions`."""
+        bare = rows[without_conversation(self.pool)[rows]].tolist()
+        lacking = [row for row in bare if row not in self.annotations.of_row]
+        if lacking:
+            raise AnnotationNeeded(
+                f"{counted(len(lacking), 'record')} of the {purpose} want instructions first.",
+                lacking,
+                purpose,
+            )
+        return {row: self.annotations.turns(row) for row in bare}
 
     def resolve(self) -> None:
         """Fill all handles, in the order they were asked for."""

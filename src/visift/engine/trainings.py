@@ -58,7 +58,14 @@ class Training:
 
     @property
     def is_needed(self) -> bool:
-        """Whether it is still to be done, as far as this machine knows; nothing is fetched."""
+        """Whether it is still to be done, as far as this machine knows; nothing is fetched.
+
+        What decides the checkpoint's name takes time, and torch: it is asked for only where there
+        are checkpoints at all.
+        """
+        there = Path(self.tuned.checkpoints)
+        if not there.is_dir() or not any(there.iterdir()):
+            return True
         return self.tuned.here() is None or not self.tuned.is_trained
 
     def entry(self) -> Entry:

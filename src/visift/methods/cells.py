@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from visift.methods.entrants import Entrants
 from visift.methods.grouping import Labelled
 from visift.methods.ranking import fill_seats, seats_left
+from visift.numerics.groups import Weights
 from visift.numerics.seats import seat_order
 
 IntArray = NDArray[np.int64]
@@ -50,15 +51,16 @@ class Cells:
         return self.rows[fill_seats(seats, self.of, draw[self.rows])]
 
 
-def in_turns(parts: Sequence[IntArray], held: IntArray) -> IntArray:
-    """Return the rows of all parts in one order, parts in turn by their size.
+def in_turns(parts: Sequence[IntArray], held: IntArray, weights: Weights | None = None) -> IntArray:
+    """Return the rows of all parts in one order, parts in turn by their weight.
 
     Args:
         parts: the rows of each, in their own order.
         held: seats of each part that rows which are in anyway fill.
+        weights: of the parts; their sizes by default.
     """
     sizes = np.array([len(part) for part in parts], np.int64) + held
-    seats = seats_left(seat_order(sizes, sizes), held)
+    seats = seats_left(seat_order(sizes if weights is None else weights, sizes), held)
     order = np.empty(len(seats), np.int64)
     for number, part in enumerate(parts):
         order[seats == number] = part

@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from visift.budget import Budget
 from visift.errors import InputError
 
 IntArray = NDArray[np.int64]
@@ -20,16 +21,16 @@ PRESEL_ROUND = Fraction(1, 20)
 PRESEL_KMEANS_SEED = 12345
 
 
-def presel_new_rows(share: Fraction, pool_rows: int) -> int:
+def presel_new_rows(budget: Budget, pool_rows: int) -> int:
     """Return how many rows PreSel's program adds to the reference: (f / 5 % - 1) floor(0.05 N).
 
     Raises:
-        InputError: the share is no multiple of 5 %, or not more than that.
+        InputError: the budget is no share that is a multiple of 5 %, or not more than that.
     """
-    rounds = share / PRESEL_ROUND
-    if rounds.denominator != 1 or rounds < 2:
+    rounds = budget.amount / PRESEL_ROUND
+    if budget.unit != "fraction" or rounds.denominator != 1 or rounds < 2:
         raise InputError(
-            f"a budget of {float(100 * share):g} % under compat=official.",
+            f"a budget of {budget.text} under compat=official.",
             fix="The program knows multiples of 5 % from 10 % on.",
         )
     return (int(rounds) - 1) * int(PRESEL_ROUND * pool_rows)

@@ -26,7 +26,7 @@ def irs(loss_q: Float, loss_noq: Float) -> Float:
     """
     fine = np.isfinite(loss_q) & np.isfinite(loss_noq) & (loss_noq > SMALLEST_LOSS)
     out = np.full(loss_q.shape, np.nan)
-    return np.divide(loss_q, loss_noq, out=out, where=fine)
+    return np.asarray(np.divide(loss_q, loss_noq, out=out, where=fine))
 
 
 def task_scores(score: Float, task: IntArray, tasks: int, kappa: float) -> Float:
@@ -47,7 +47,7 @@ def task_scores(score: Float, task: IntArray, tasks: int, kappa: float) -> Float
     everywhere = float(score[fine].mean()) if fine.any() else math.nan
     weight = count + kappa
     out = np.full(tasks, everywhere)
-    return np.divide(total + kappa * everywhere, weight, out=out, where=weight > 0)
+    return np.asarray(np.divide(total + kappa * everywhere, weight, out=out, where=weight > 0))
 
 
 def task_weights(s: Float, tau: float | None = None) -> Float:

@@ -44,6 +44,12 @@ METHODS = {
     "ifd": "visift.methods.ifd:IFD",
     "visnec": "visift.methods.visnec:VisNec",
     "mllm_selector": "visift.methods.mllm_selector:MLLMSelector",
+    "presel": "visift.methods.presel:PreSel",
+    "typiclust": "visift.methods.typiclust:TypiClust",
+    "kcenter": "visift.methods.kcenter:KCenter",
+    "herding": "visift.methods.herding:Herding",
+    "prototypes": "visift.methods.prototypes:Prototypes",
+    "semdedup": "visift.methods.semdedup:SemDeDup",
 }
 
 ENTRY_POINTS = "visift.methods"

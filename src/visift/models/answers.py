@@ -66,19 +66,17 @@ def answer_losses(vlm: VLM, asked: Sequence[Asked], packing: Packing) -> list[li
     Args:
         vlm: the model.
         asked: the ways, at least one.
-        packing: not every model can, see `why_not_packed`.
+        packing: not every model can, see `why_not_packed`. It is more work where answers are long:
+            in a row each token is compared with those of all of them, seen or not.
 
     Returns:
         For every way, for every conversation, (its answer tokens,) float32 on the CPU, in order.
 
     Raises:
-        Unpackable: the model cannot.
+        Unpackable: the model cannot, and always should.
     """
     with torch.inference_mode(), one_cpu_thread():
-        if packing == "never":
-            states, output = _separate_states(vlm, asked)
-        else:
-            states, output = _packed_states(vlm, asked, always=packing == "always")
+        states, output = _states(vlm, asked, packing)
         targets = [
             one.batch.inputs["input_ids"][row, _spots(one.batch, row)]
             for one in asked
@@ -139,19 +137,28 @@ def _pack(vlm: VLM, asked: Sequence[Asked]) -> tuple[PackedRows, list[list[tuple
     return pack_rows([hand(vlm, one.batch.inputs) for one in asked], rows), rows
 
 
-def _packed_states(vlm: VLM, asked: Sequence[Asked], always: bool) -> tuple[list[Tensor], Any]:
-    """Return what answer tokens are predicted from, way by way and row by row, and an output.
-
-    Args:
-        vlm: the model.
-        asked: the ways.
-        always: pack also where that is more work: long answers, each of which is compared with the
-            others though it does not see them.
-    """
-    packed, sequences = _pack(vlm, asked)
-    apart = [one.batch.turns.shape for one in asked]
-    if not always and _work(vlm, [(len(sequences), packed.length)]) > _work(vlm, apart):
+def _states(vlm: VLM, asked: Sequence[Asked], packing: Packing) -> tuple[list[Tensor], Any]:
+    """Return what answer tokens are predicted from, way by way and row by row, and an output."""
+    if packing == "never":
         return _separate_states(vlm, asked)
+    try:
+        packed, sequences = _pack(vlm, asked)
+    except Unpackable:
+        if packing == "always":
+            raise
+        return _separate_states(vlm, asked)
+    apart = _work(vlm, [one.batch.turns.shape for one in asked])
+    if packing == "always" or _work(vlm, [(len(sequences), packed.length)]) <= apart:
+        return _packed_states(vlm, asked, packed, sequences)
+    return _separate_states(vlm, asked)
+
+
+def _packed_states(
+    vlm: VLM,
+    asked: Sequence[Asked],
+    packed: PackedRows,
+    sequences: Sequence[Sequence[tuple[int, int]]],
+) -> tuple[list[Tensor], Any]:
     output = run_packed(vlm, packed)
     states: dict[tuple[int, int], Tensor] = {}
     for number, some in enumerate(sequences):

@@ -97,8 +97,20 @@ class ModelRef:
             ModelError: see `folder`; the base of an adapter is not there, or not named.
         """
         folder = self.folder()
-        base = _base_of(folder, self)
-        return (folder,) if base is None else (*base.parts(), folder)
+        said = _base_of(folder)
+        if said is None:
+            return (folder,)
+        try:
+            base = replace(self, **said)
+            if base.folder().resolve() == folder.resolve():
+                raise ModelError("that is itself.")
+            return (*base.parts(), folder)
+        except ModelError as error:
+            raise ModelError(
+                f"is an adapter of {said['name']}, which is not to be had: {error.what}",
+                where=str(folder),
+                fix=f"Correct base_model_name_or_path in its {_ADAPTER}.",
+            ) from error
 
     def config_folder(self) -> Path:
         """Return a folder that holds at least the model's configuration; no weights are fetched.
@@ -110,8 +122,8 @@ class ModelRef:
         if here is not None or not _may_be_hub_id(self.name):
             return self.parts()[0]
         found = _download(self.name, self.revision, (_CONFIG, _ADAPTER))
-        base = _base_of(found, self)
-        return found if base is None else base.config_folder()
+        said = _base_of(found)
+        return found if said is None else replace(self, **said).config_folder()
 
     def here(self) -> Path | None:
         """Return the folder with the model's weights if it is on this machine; asks no hub."""
@@ -160,34 +172,24 @@ def _with_a_model(folder: Path) -> Path:
     return folder
 
 
-def _base_of(folder: Path, ref: ModelRef) -> ModelRef | None:
-    """Return what an adapter goes onto, None for a whole model.
+def _base_of(folder: Path) -> dict[str, Any] | None:
+    """Return name and revision of what an adapter goes onto, None for a whole model.
 
     Raises:
-        ModelError: the adapter does not say, or it is not there.
+        ModelError: the adapter does not say.
     """
     if (folder / _CONFIG).is_file() or not (folder / _ADAPTER).is_file():
         return None
     try:
         said = json.loads((folder / _ADAPTER).read_bytes())
         name, revision = said["base_model_name_or_path"], said.get("revision")
-        if not isinstance(name, str) or not isinstance(revision, str | None):
-            raise TypeError
-        base = replace(ref, name=name, revision=revision)
-        found = base.folder()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError):
+        name = revision = None
+    if not isinstance(name, str) or not isinstance(revision, str | None):
         raise ModelError(
             f"its {_ADAPTER} does not say what it is an adapter of.", where=str(folder)
-        ) from error
-    except ModelError as error:
-        raise ModelError(
-            f"is an adapter of {name}, which is not to be had: {error.what}",
-            where=str(folder),
-            fix=f"Correct base_model_name_or_path in its {_ADAPTER}.",
-        ) from error
-    if found.resolve() == folder.resolve():
-        raise ModelError("is an adapter of itself.", where=str(folder))
-    return base
+        )
+    return {"name": name, "revision": revision}
 
 
 def _may_be_hub_id(name: str) -> bool:

@@ -6,9 +6,6 @@ by looking (image positions, decoder blocks), so that no family needs code of it
 
 from __future__ import annotations
 
-import importlib
-import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,14 +16,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from visift.errors import ModelError
-from visift.models.adapters import with_adapter
-from visift.models.devices import needs_models
+from visift.models.loading import from_pretrained
+from visift.models.loading import import_transformers as import_transformers
 from visift.models.ref import ModelRef
 
 # What architectures call the list of their blocks, and the norm after the last of them.
 _BLOCKS = ("layers", "blocks", "h")
 _FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "embedding_norm")
-_MAX_MISSING_OPS = 8
 _FIX = "Choose a model that reads images as tokens: LLaVA, Qwen-VL, SmolVLM, ..."
 
 
@@ -62,8 +58,7 @@ class VLM:
             ModelError: the folder holds no image-text model that transformers can load, some of
                 its weights are missing, or its template drops images.
         """
-        model, processor = _from_pretrained(ref, merge)
-        _set_padding(ref.name, processor)
+        model, processor = from_pretrained(ref, merge=merge)
         vlm = cls(ref.name, model.to(device).eval(), processor)
         vlm._must_take_an_image()
         return vlm
@@ -238,73 +233,3 @@ def _moved(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
 def _find(module: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
     parts = (getattr(module, name, None) for name in names)
     return next((part for part in parts if isinstance(part, nn.Module)), None)
-
-
-def import_transformers() -> Any:
-    """Import transformers, quietly, and also beside a torchvision that lacks its operators."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    _tolerate_torchvision_without_ops()
-    with needs_models():
-        transformers = importlib.import_module("transformers")
-    transformers.logging.disable_progress_bar()
-    return transformers
-
-
-def _from_pretrained(ref: ModelRef, merge: bool) -> tuple[Any, Any]:
-    """Return a model, on the CPU, and its processor."""
-    transformers, (folder, *adapters) = import_transformers(), ref.parts()
-    wanted: torch.dtype = getattr(torch, ref.resolved_dtype())
-    dtype = torch.float32 if adapters and merge else wanted  # sums of weights and factors
-    options: dict[str, Any] = {"trust_remote_code": ref.trust_remote_code}
-    try:
-        model, found = transformers.AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, output_loading_info=True, **options
-        )
-        processor = transformers.AutoProcessor.from_pretrained(folder, **options)
-    except Exception as error:  # a folder of any content meets any part of transformers
-        reason = str(error).strip().partition("\n")[0][:300]
-        raise ModelError(
-            f"cannot be loaded as an image-text model ({type(error).__name__}: {reason}).",
-            where=ref.name,
-            fix="It needs a config.json, weights and a processor in transformers' format.",
-        ) from error
-    if missing := sorted(found["missing_keys"]):
-        raise ModelError(
-            f"its files lack the weights of {len(missing)} tensors, {missing[0]} among them.",
-            where=ref.name,
-            fix="Random numbers would stand for them: download or save the model again.",
-        )
-    for adapter in adapters:
-        model = with_adapter(model, adapter, merge=merge)
-    return (model.to(wanted) if merge else model), processor
-
-
-def _set_padding(name: str, processor: Any) -> None:
-    tokenizer = getattr(processor, "tokenizer", None)
-    if tokenizer is None:
-        raise ModelError("its processor has no tokenizer.", where=name)
-    tokenizer.padding_side = "right"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-
-
-def _tolerate_torchvision_without_ops() -> None:
-    """Let a torchvision that was built for another torch be imported.
-
-    Its compiled operators are missing then, and its import fails where it describes one of them,
-    which takes all of transformers down. Image processors need none of these operators, so the
-    missing names are declared, without a kernel, until the import goes through.
-    """
-    for _ in range(_MAX_MISSING_OPS):
-        try:
-            importlib.import_module("torchvision")
-        except ImportError:
-            return
-        except RuntimeError as error:
-            missing = re.search(r"operator (torchvision::\w+) does not exist", str(error))
-            if missing is None:
-                raise
-            torch.library.define(missing.group(1), "(Tensor a, Tensor b, float c) -> Tensor")
-        else:
-            return

@@ -17,9 +17,6 @@ from visift.errors import ImageError, ImageUnavailable, PoolError
 from visift.pool.images import ImageLimits, too_many_bytes
 from visift.pool.paths import normalise
 
-ARCHIVES = (".zip", ".tar")
-COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
-
 _TAR, _STORED, _DEFLATED = 255, 0, 8
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR_64 = struct.Struct("<4sLQL")

@@ -108,7 +108,7 @@ class Inspection:
         faults: records that cannot be read, whatever their images.
         text_only: records without an image.
         images: see `ImageFacts`.
-        turns: messages of a record.
+        turns: messages of a record with a conversation, like the next two.
         text_bytes: UTF-8 bytes of all its messages.
         answer_chars: characters of its answers.
         ids: see `IdFacts`.

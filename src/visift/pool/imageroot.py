@@ -1,4 +1,4 @@
-"""Where the images of a pool lie: a folder, an archive, or a folder with archives in it.
+"""Where the images of a pool lie: a folder, an archive, a parquet file, or a folder with archives.
 
 A record names an image by a path relative to the image root. Nothing outside that root is ever
 read, whatever a path, a link or an archive says, and nothing is ever fetched from the network.
@@ -17,10 +17,14 @@ from pathlib import Path
 from PIL import Image
 
 from visift.errors import ImageError, ImageUnavailable, PoolError
-from visift.pool.archives import ARCHIVES, COMPRESSED_TARS, Members, compressed_tar
+from visift.pool.archives import Members, compressed_tar
+from visift.pool.embedded import Embedded, EmbeddedImages
+from visift.pool.files import ARCHIVES, COMPRESSED_TARS, PARQUET
 from visift.pool.images import DEFAULT_LIMITS, ImageLimits, decode, too_many_bytes
 from visift.pool.paths import LEAVES, must_be_unicode, normalise
 
+# Between the parts of a key; one without it is a digest.
+_MARK = "\x1f"
 _NOT_PLAIN = re.compile(r"[\\:]")
 # Reading the list of a folder pays off from about this many paths in it.
 _WORTH_LISTING = 64
@@ -35,8 +39,8 @@ class Found:
             byte 1f between them; or 32 hexadecimal digits of BLAKE2b over its bytes.
         path: normalised path relative to the root.
         n_bytes: size of the encoded image, in bytes.
-        file: the file that holds it: the image itself or an archive.
-        member: number of the archive member, None for a file.
+        file: the file that holds it: the image itself, an archive or a parquet file.
+        member: number of the archive member or of the row, None for a file.
     """
 
     key: str
@@ -53,25 +57,25 @@ class ImageRoot:
     so nothing is shared between threads and any number of archives can be used.
 
     Attributes:
-        path: the folder or archive, as given.
+        path: the folder, archive or parquet file, as given.
         ignored: names of top-level files of the folder that look like archives and are not used:
             compressed tars, and links to archives outside the folder.
     """
 
-    def __init__(self, path: Path, folder: str | None, archives: list[str]) -> None:
+    def __init__(self, path: Path, folder: str | None, members: Members | EmbeddedImages) -> None:
         self.path = path
         self.ignored: tuple[str, ...] = ()
         self._folder = folder
-        self._members = Members(archives)
+        self._members = members
         # Real path of every folder asked for so far; None when there is none.
         self._real_folders: dict[str, str | None] = {}
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ImageRoot:
-        """Open a folder (with its top-level archives, by name) or one archive.
+        """Open a folder (with its top-level archives, by name), one archive or one parquet file.
 
         Args:
-            path: a folder, a `.zip` or an uncompressed `.tar`.
+            path: a folder, a `.zip`, an uncompressed `.tar`, or a `.parquet` with images in it.
 
         Raises:
             PoolError: no such folder or archive, a compressed tar, a corrupt archive, or a name
@@ -82,7 +86,7 @@ class ImageRoot:
         if os.path.isdir(given):  # noqa: PTH112 (Path raises where a name is too long)
             folder = os.path.realpath(given)
             archives, ignored = _top_level_archives(folder)
-            root = cls(given, folder, archives)
+            root = cls(given, folder, Members(archives))
             root.ignored = tuple(ignored)
             return root
         if given.name.lower().endswith(COMPRESSED_TARS):
@@ -93,6 +97,8 @@ class ImageRoot:
                 where=str(given),
                 fix="Check --image-folder.",
             )
+        if given.suffix.lower() == PARQUET:
+            return cls(given, None, EmbeddedImages(given.absolute()))
         if given.suffix.lower() not in ARCHIVES:
             raise PoolError(
                 "is neither a folder nor a .zip or .tar archive.",
@@ -100,7 +106,15 @@ class ImageRoot:
                 fix="Name the folder that image paths start from: --image-folder FOLDER",
             )
         # Not the real path: the name says the kind, and a link may point to a file named otherwise.
-        return cls(given, None, [str(given.absolute())])
+        return cls(given, None, Members([str(given.absolute())]))
+
+    def packed(self) -> list[str]:
+        """Return the paths of all files in the archives."""
+        return list(self._members.number)
+
+    def row_names(self) -> list[str | None]:
+        """Return what the image of each row of a parquet file is called, None where it has none."""
+        return self._members.names if isinstance(self._members, EmbeddedImages) else []
 
     def locate(self, path: str, *, digest: bool = False) -> Found:
         """Find an image: a file first, then a member of the archives in the order of their names.
@@ -119,7 +133,7 @@ class ImageRoot:
         found = (self._file(name) if self._folder is not None else None) or self._member(name)
         if found is None:
             raise ImageUnavailable("missing")
-        if digest:
+        if digest and _MARK in found.key:
             data = self._read(found, DEFAULT_LIMITS)
             return replace(found, key=blake2b(data, digest_size=16).hexdigest())
         return found
@@ -153,14 +167,25 @@ class ImageRoot:
         """
         return self._read(self.locate(path), limits)
 
-    def load(self, path: str, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+    def load(
+        self, path: str, limits: ImageLimits = DEFAULT_LIMITS, key: str | None = None
+    ) -> Image.Image:
         """Read and decode an image; see `visift.pool.images.decode`.
 
+        Args:
+            path: see `locate`.
+            limits: see `visift.pool.images.decode`.
+            key: what identified the image when it was located, None for any.
+
         Raises:
-            ImageUnavailable: as for `read`.
+            ImageUnavailable: as for `read`, or the image is not the one of that key any more.
             ImageError: as for `read`, or not an image that can be decoded within the limits.
         """
-        return decode(self.read(path, limits), limits)
+        found = self.locate(path)
+        data = self._read(found, limits)
+        if key is not None and not _is_the_one(key, found, data):
+            raise ImageUnavailable("changed after the pool was opened")
+        return decode(data, limits)
 
     def _read(self, found: Found, limits: ImageLimits) -> bytes:
         if found.n_bytes > limits.max_bytes:
@@ -196,7 +221,7 @@ class ImageRoot:
             raise ImageUnavailable("is a folder")
         if not stat.S_ISREG(status.st_mode):
             raise ImageUnavailable("is not a regular file")
-        return Found(f"{name}\x1f{status.st_size}", name, status.st_size, place)
+        return Found(f"{name}{_MARK}{status.st_size}", name, status.st_size, place)
 
     def _real_folder(self, folder: str) -> str | None:
         """Return the real path of a folder below the root, None when there is none."""
@@ -217,8 +242,10 @@ class ImageRoot:
         if number is None:
             return None
         member = self._members[number]
-        crc = "" if member.crc is None else f"\x1f{member.crc:08x}"
-        key = f"{name}\x1f{member.n_bytes}{crc}"
+        if isinstance(member, Embedded):
+            return Found(member.digest, name, member.n_bytes, member.archive, number)
+        crc = "" if member.crc is None else f"{_MARK}{member.crc:08x}"
+        key = f"{name}{_MARK}{member.n_bytes}{crc}"
         return Found(key, name, member.n_bytes, member.archive, number)
 
     def _listing(self, path: str) -> frozenset[str]:
@@ -236,6 +263,14 @@ class ImageRoot:
             return frozenset(name for name in names if not _NOT_PLAIN.search(name))
         except (ImageError, OSError, ValueError):
             return frozenset()
+
+
+def _is_the_one(key: str, found: Found, data: bytes) -> bool:
+    """Return whether a key is that of an image, with a digest or without; see `imagetable`."""
+    if key == found.key:
+        return True
+    digest = blake2b(data, digest_size=16).hexdigest()
+    return key in (digest, f"{found.key}\x1f{digest}")
 
 
 def _is_folder(real: str) -> bool:

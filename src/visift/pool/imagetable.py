@@ -17,6 +17,8 @@ from visift.pool.paths import name_image
 from visift.pool.record import ImageRef
 
 _NOT_FOUND = -1
+# Between the parts of a key that is not a digest.
+_MARK = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +191,17 @@ def _locate(roots: Sequence[ImageRoot], ref: ImageRef, digest: bool) -> str | Im
 def _settle_roots(
     refs: list[ImageRef], found: list[str | ImageError], roots: Sequence[ImageRoot]
 ) -> list[str | ImageError]:
-    """Where two image roots of a joined pool give one key, let the bytes decide."""
+    """Where two image roots of a joined pool give one key, let the bytes decide.
+
+    A key that is a digest says all there is to know.
+    """
     per_root = {(key, ref.root) for key, ref in zip(found, refs, strict=True)}
     times = Counter(key for key, _ in per_root)
-    return [
-        key if isinstance(key, ImageError) or times[key] == 1 else _with_digest(roots, ref, key)
-        for key, ref in zip(found, refs, strict=True)
-    ]
+    settled = []
+    for key, ref in zip(found, refs, strict=True):
+        unsure = not isinstance(key, ImageError) and times[key] > 1 and _MARK in key
+        settled.append(_with_digest(roots, ref, str(key)) if unsure else key)
+    return settled
 
 
 def _with_digest(roots: Sequence[ImageRoot], ref: ImageRef, key: str) -> str | ImageError:
@@ -203,7 +209,7 @@ def _with_digest(roots: Sequence[ImageRoot], ref: ImageRef, key: str) -> str | I
         data = roots[ref.root].read(ref.path)
     except ImageError as error:
         return name_image(error, ref.path)
-    return f"{key}\x1f{blake2b(data, digest_size=16).hexdigest()}"
+    return f"{key}{_MARK}{blake2b(data, digest_size=16).hexdigest()}"
 
 
 def _number(keys: list[str | None]) -> tuple[NDArray[np.int64], list[int]]:

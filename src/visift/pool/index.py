@@ -87,7 +87,7 @@ def _entry(reader: Reader, row: int) -> tuple[Any, ...]:
         conversation_hash(said.turns),
         len(said.turns),
         whole.count(IMAGE_TAG),
-        (len(whole) if whole.isascii() else len(whole.encode())) - len(said.turns) + 1,
+        (len(whole) if whole.isascii() else len(whole.encode())) - max(len(said.turns) - 1, 0),
         sum([len(text) for role, text in said.turns if role == "assistant"]),
         None,
         coco_label(whole) if by == "path" and prefix == COCO else None,

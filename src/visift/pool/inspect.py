@@ -44,6 +44,7 @@ def inspect_pool(
     """
     readable = np.asarray(pool.index["fault"].is_null())
     rows = np.flatnonzero(readable)
+    said = rows[~pool.unannotated[rows]]
     in_order = np.arange(len(pool), dtype=np.uint64)
     usable = pool.rows()
     repeating, repeated = exact_duplicates(pool, usable, in_order, np.empty(0, np.int64))
@@ -59,13 +60,13 @@ def inspect_pool(
         faults=_finding(pool, np.flatnonzero(~readable), pool.index["fault"]),
         text_only=int(pool.text_only.sum()),
         images=_images(pool, rows),
-        turns=_spread(column["turns"][rows]),
-        text_bytes=_spread(column["text_bytes"][rows]),
-        answer_chars=_spread(column["answer_chars"][rows]),
+        turns=_spread(column["turns"][said]),
+        text_bytes=_spread(column["text_bytes"][said]),
+        answer_chars=_spread(column["answer_chars"][said]),
         ids=_ids(pool),
         duplicates=_repeats(pool, repeating, repeated),
         identical=_finding(pool, copies),
-        placeholders=_finding(pool, rows[(images != column["tags"])[rows] & (images > 0)[rows]]),
+        placeholders=_finding(pool, said[(images != column["tags"])[said] & (images > 0)[said]]),
         placeholders_in_text=_finding(pool, rows[(column["tags"] > 0)[rows] & (images == 0)[rows]]),
         sources=_sources(pool, readable),
         tasks=dict(tasks.most_common()),

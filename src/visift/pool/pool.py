@@ -6,7 +6,6 @@ travels to worker processes by pickling: files are mapped again there.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,14 +19,14 @@ from PIL import Image
 
 from visift.errors import InputError, PoolError
 from visift.numerics.ties import copy_numbers, tie_keys
-from visift.pool.files import must_be_local, pool_files
+from visift.pool.files import must_be_local
 from visift.pool.imageroot import ImageRoot
 from visift.pool.images import ImageLimits
 from visift.pool.imagetable import ImageTable
 from visift.pool.index import build_index
-from visift.pool.readers import open_reader
+from visift.pool.opening import open_files
 from visift.pool.record import ImageRef, Record, Turn
-from visift.pool.roles import PoolFile, RowRole, named_paths, there_already
+from visift.pool.roles import PoolFile, RowRole, shown_already, there_already
 
 Rows = NDArray[np.int64]
 GroupKind = Literal["source", "task", "image"]
@@ -81,9 +80,10 @@ class Pool:
         """Index one or several pool files.
 
         Args:
-            paths: LLaVA JSON or JSONL files, or folders holding such files.
+            paths: LLaVA JSON or JSONL files, or folders holding such files; or images without
+                conversations: a folder or archive of them, a CSV or parquet file that lists them.
             image_folder: a folder, an archive, or a folder holding archives; by default the folder
-                of each pool file.
+                of each pool file. Images in a parquet file are their own.
             task_field: field that holds the task; by default `task`, then `task_name`.
             source_field: field that holds the source; by default `source`, `data_source`,
                 `dataset`. A missing label is taken from the other one, then from the first folder
@@ -104,18 +104,7 @@ class Pool:
         given = by_role["candidate"]
         if not given:
             raise InputError("no pool was named.", fix="Name a file with --pool.")
-        files: list[PoolFile] = []
-        roots: dict[Path, int] = {}
-        for role, path, prefix in named_paths(by_role):
-            folder = path if os.path.isdir(path) else path.parent  # noqa: PTH112
-            images = folder if image_folder is None else Path(must_be_local(image_folder))
-            root = roots.setdefault(images, len(roots))
-            for file in pool_files(path):
-                reader = open_reader(file, task_field, source_field)
-                name = prefix + file.relative_to(folder).as_posix()
-                files.append(PoolFile(reader, name, root, role))
-        _must_mention(files, {"--task-field": task_field, "--source-field": source_field})
-        image_roots = tuple(ImageRoot.open(folder) for folder in roots)
+        files, roots = open_files(by_role, image_folder, task_field, source_field)
         index = build_index([file.reader for file in files])
         if not any(len(file.reader.offsets) for file in files if file.role == "candidate"):
             raise PoolError(
@@ -130,7 +119,7 @@ class Pool:
             "keep": tuple(map(str, by_role["kept"])),
             "have": tuple(map(str, by_role["have"])),
         }
-        return cls(tuple(files), image_roots, index, hash_images, opened=said)
+        return cls(files, roots, index, hash_images, opened=said)
 
     def __len__(self) -> int:
         return int(self.index.num_rows)
@@ -164,6 +153,11 @@ class Pool:
         """Return the exact bytes of a record in its file."""
         file, at = self._place(row)
         return file.reader.raw(at)
+
+    def must_be_unchanged(self) -> None:
+        """Raise `PoolError` if a pool file was written to, or replaced, since it was indexed."""
+        for file in self.files:
+            file.reader.must_be_unchanged()
 
     def start(self, row: int) -> int:
         """Return the byte of its file at which a record begins."""
@@ -251,13 +245,19 @@ class Pool:
         """By row, why it is never chosen: `have` rows, candidates equal to a kept or have one.
 
         A kept row that cannot be used stands for nobody: its equal may lie where its images are.
+        An image without a conversation equals every row that shows this image and no other.
         """
         masks: dict[RowRole, NDArray[np.bool_]] = {
             "candidate": self.has_role("candidate") & self._readable,
             "kept": self.has_role("kept") & self._sound,
             "have": self.has_role("have"),
         }
-        return there_already(self._hashes, masks)
+        found = there_already(self._hashes, masks)
+        if self.unannotated.any():
+            shown = self.images.sequence_of_row()
+            bare = masks["candidate"] & self.unannotated & self._sound
+            found |= shown_already(shown, {**masks, "candidate": bare})
+        return found
 
     @cached_property
     def _sound(self) -> NDArray[np.bool_]:
@@ -281,9 +281,17 @@ class Pool:
             self.index["images"], file_roots[self._file_of_row], self.roots, self.hash_images
         )
 
-    def load_image(self, ref: ImageRef) -> Image.Image:
-        """Read and decode an image to RGB; raises `ImageError` with the reason."""
-        return self.roots[ref.root].load(ref.path, self.limits)
+    def load_image(self, ref: ImageRef, key: str | None = None) -> Image.Image:
+        """Read and decode an image to RGB.
+
+        Args:
+            ref: the image.
+            key: of `images`, which it must still have.
+
+        Raises:
+            ImageError: with the reason.
+        """
+        return self.roots[ref.root].load(ref.path, self.limits, key)
 
     def image_bytes(self, ref: ImageRef) -> bytes:
         """Return an image file's bytes; raises `ImageError`."""
@@ -311,14 +319,12 @@ class Pool:
         no_image = np.asarray(self.index["images"].combine_chunks().value_lengths()) == 0
         return np.asarray(no_image & self._readable)
 
+    @cached_property
+    def unannotated(self) -> NDArray[np.bool_]:
+        """(N,) True for images without a conversation (faulty records are False)."""
+        return np.asarray((self.index["turns"].to_numpy() == 0) & self._readable)
+
 
 def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
     several = [given] if isinstance(given, str | Path) else given
     return [Path(must_be_local(path)) for path in several]
-
-
-def _must_mention(files: Sequence[PoolFile], fields: Mapping[str, str | None]) -> None:
-    """Raise `InputError` for a field named by the user that no record has."""
-    for flag, name in fields.items():
-        if name and not any(file.reader.mentions(name) for file in files):
-            raise InputError(f'no record has a field "{name}".', fix=f"Check {flag}.")

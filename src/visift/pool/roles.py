@@ -22,6 +22,11 @@ EQUAL_TO: Mapping[RowRole, str] = {
     "have": f"{HAVE}: the same record",
     "kept": "duplicate: of a kept record",
 }
+#: Status of an image without a conversation that a record of such a file shows.
+SHOWN_BY: Mapping[RowRole, str] = {
+    "have": f"{HAVE}: the same image",
+    "kept": "duplicate: the image of a kept record",
+}
 #: How uids begin; `pool_names` gives no joined pool such a name.
 PREFIX: Mapping[RowRole, str] = {"candidate": "", "kept": "keep:", "have": "have:"}
 
@@ -74,4 +79,22 @@ def there_already(
             for row in candidates:
                 if hashes[row] in others:
                     statuses.setdefault(row, status)
+    return statuses
+
+
+def shown_already(
+    shown: NDArray[np.int64], masks: Mapping[RowRole, NDArray[np.bool_]]
+) -> dict[int, str]:
+    """Return, by row, why an image without a conversation is never chosen: a record shows it.
+
+    Args:
+        shown: (N,) which images a row shows, see `ImageTable.sequence_of_row`.
+        masks: as for `there_already`; candidates are those without a conversation, all usable.
+    """
+    statuses: dict[int, str] = {}
+    for role, status in SHOWN_BY.items():
+        others = np.unique(shown[masks[role] & (shown >= 0)])
+        same = np.flatnonzero(masks["candidate"] & np.isin(shown, others))
+        for row in same.tolist():
+            statuses.setdefault(row, status)
     return statuses

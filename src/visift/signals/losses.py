@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from visift.errors import VisiftError
 from visift.models.conditions import Condition, asked_as, effective
@@ -23,6 +22,7 @@ from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
 from visift.signals.batching import ItemsAtFault, measure_in_batches
 from visift.signals.cost import Cost, Load, value_bytes
+from visift.signals.lengths import batches_by_length, estimate, image_tokens
 from visift.signals.signal import Column, Measure, RecordItem, Unit, Values
 
 if TYPE_CHECKING:
@@ -41,10 +41,6 @@ _NAMES: dict[Condition, str] = {
     "answer_only": "nll_answer_only",
 }
 
-# What batches are formed by, before anything is tokenised.
-_BYTES_PER_TOKEN = 4
-_TYPICAL_SIDE = 448
-
 # Of the tokens of texts, those of answers, where a cost is stated [ours].
 _ANSWER_SHARE = 0.5
 
@@ -60,7 +56,8 @@ class AnswerLoss:
         model: which model.
         conditions: what the answers are asked with, see `models.conditions`.
         turns: of how many answers the sums are stored; the last of these takes all further ones.
-        max_tokens: longer conversations are cut there, as in training.
+        max_tokens: longer conversations are cut there, as in training; a record has no loss where
+            that would go through its images, or leaves no answer token.
         joined: without questions, all answers of a record are asked for in one turn.
         batch_tokens: estimated tokens a forward pass reads, of the longest condition; a field
             because another number may change last bits.
@@ -74,7 +71,7 @@ class AnswerLoss:
     turns: int = 0
     max_tokens: int = 2048
     joined: bool = False
-    batch_tokens: int = 8192
+    batch_tokens: int = 4096
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -120,14 +117,14 @@ class AnswerLoss:
         collate = Collator.of(vlm)
         packs = len(self.conditions) > 1 and why_not_packed(vlm, collate) is None
         packing: Packing = "if less work" if packs else "never"
-        per_image = _image_tokens(vlm)
+        per_image = image_tokens(vlm)
 
         def compute(conversations: list[Conversation]) -> dict[str, NDArray[Any]]:
             answers = _ask(self, vlm, collate, packing, conversations)
             return values(self, [_alike(some) for some in answers])
 
         def measure(items: Sequence[RecordItem]) -> Values:
-            lengths = [min(_estimate(item, per_image), self.max_tokens) for item in items]
+            lengths = [min(estimate(item, per_image), self.max_tokens) for item in items]
             batches = batches_by_length(lengths, self.batch_tokens)
             return measure_in_batches(items, _load, compute, self.columns, 0, 1, batches)
 
@@ -140,39 +137,6 @@ def _load(item: RecordItem) -> Conversation:
     if not any(turn.role == "assistant" for turn in item.record.turns):
         raise ConversationError(NO_ANSWER)
     return Conversation(item.record.turns, tuple(image.load() for image in item.images))
-
-
-# --- batches -------------------------------------------------------------------------------------
-
-
-def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Return the positions of batches whose items are about as long, the longest first.
-
-    Args:
-        lengths: of the items.
-        batch_tokens: most tokens of a batch, its items padded to the longest; one that alone is
-            longer has a batch to itself.
-    """
-    order = sorted(range(len(lengths)), key=lambda position: (-lengths[position], position))
-    batches = list[list[int]]()
-    for position in order:
-        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= batch_tokens:
-            batches[-1].append(position)
-        else:
-            batches.append([position])
-    return batches
-
-
-def _estimate(item: RecordItem, per_image: int) -> int:
-    """Return about how many tokens a record is, without a look into its images."""
-    text = sum(len(turn.text.encode()) for turn in item.record.turns)
-    return 1 + text // _BYTES_PER_TOKEN + per_image * len(item.images)
-
-
-def _image_tokens(vlm: VLM) -> int:
-    """Return how many tokens an image of an ordinary size becomes."""
-    inputs = vlm.image_inputs([Image.new("RGB", (_TYPICAL_SIDE, _TYPICAL_SIDE), "gray")])
-    return int(vlm.image_positions(inputs).sum())
 
 
 # --- asking --------------------------------------------------------------------------------------

@@ -11,9 +11,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from visift.errors import ImageError, ImageUnavailable, TrainingError, VisiftError
 from visift.models.batch import Batch, Collator, Conversation
+from visift.models.loading import import_transformers
 from visift.pool.paths import name_image
 from visift.pool.pool import Pool
 from visift.training.job import Example
+
+# What is below travels to other processes, which come here before they unpickle a processor.
+import_transformers()
 
 #: Labels of tokens that are not learnt, as torch's losses know them.
 IGNORED = -100

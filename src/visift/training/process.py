@@ -79,7 +79,7 @@ def _started(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Yield the process; it is ended with all its children, however this is left."""
     group: dict[str, Any] = {"process_group": 0} if os.name == "posix" else {}
-    with (folder / LOG).open("ab") as log:
+    with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
             command(folder, len(devices)),
             env=environment(devices, os.environ),
@@ -93,21 +93,22 @@ def _started(
     try:
         yield process
     finally:
-        _end(process)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):
+                pipe.close()
+        if process.returncode != 0:
+            _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    with suppress(OSError):
-        process.stdin.close()
     for how in (signal.SIGTERM, signal.SIGKILL):
         _send(process, how)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_LEAVE_SECONDS)
             break
     _send(process, signal.SIGKILL)  # children that outlived it
-    assert process.stdout is not None
-    process.stdout.close()
 
 
 def _send(process: subprocess.Popen[bytes], how: signal.Signals) -> None:

@@ -7,6 +7,7 @@ whoever started it is gone.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visift.errors import TrainingError, VisiftError
-from visift.files import disk_errors, write_atomically
+from visift.files import write_atomically
 from visift.models.devices import needs_models
 from visift.pool.pool import Pool
 from visift.training.job import RESULT, Example, Job, Outcome, Step, write_outcome
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 Tell = Callable[[dict[str, Any]], None]
 
-#: What helps where memory does not do.
-_LESS = "Choose a smaller micro_batch in the recipe, or a smaller max_tokens."
 _LOOKED_AT = "looked_at.json"
 _WAIT_SECONDS = 0.2
 
@@ -48,18 +47,27 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     folder = Path(sys.argv[1])
     try:
-        with disk_errors(folder):
-            train(folder, lambda step: tell(asdict(step)))
-    except VisiftError as error:
-        traceback.print_exc()
-        tell({"error": {"what": error.what, "where": error.where, "fix": error.fix}})
-        sys.exit(1)
+        train(folder, lambda step: tell(asdict(step)))
     except Exception as error:
         traceback.print_exc()
-        if not _is_out_of_memory(error):
+        known = _of_the_user(error, folder)
+        if known is None:
             sys.exit(2)
-        tell({"error": {"what": "the memory of the device is full.", "where": None, "fix": _LESS}})
+        tell({"error": {"what": known.what, "where": known.where, "fix": known.fix}})
         sys.exit(1)
+
+
+def _of_the_user(error: Exception, folder: Path) -> VisiftError | None:
+    """Return what the user can do something about, None for what is our fault."""
+    if isinstance(error, VisiftError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        fix = "Free some space and run the same command again: it goes on where it was."
+        return TrainingError("the disk is full.", where=str(folder), fix=fix)
+    if "out of memory" in str(error).lower():
+        fix = "Choose a smaller micro_batch in the recipe, or a smaller max_tokens."
+        return TrainingError("the memory of the device is full.", fix=fix)
+    return None
 
 
 def _teller() -> Tell:
@@ -77,10 +85,6 @@ def _end_with_parent() -> None:
     while os.read(0, 1):  # not through `sys.stdin`, whose lock would be held at the end
         pass
     os._exit(1)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return "out of memory" in str(error).lower() or type(error).__name__ == "OutOfMemoryError"
 
 
 def train(folder: Path, hear: Callable[[Step], None]) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from visift.pool.files import CSV, PARQUET
 from visift.pool.readers.parsed import Parsed, ParseFault
 
 __all__ = ["ParseFault", "Parsed", "Reader", "open_reader"]
@@ -22,17 +23,12 @@ class Reader(Protocol):
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The file; the folder or archive of images that no file names."""
         ...
 
     @property
     def offsets(self) -> NDArray[np.int64]:
-        """(R,) int64, byte at which each record starts."""
-        ...
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """(R,) int64, bytes of each record."""
+        """(R,) int64, byte at which each record starts, -1 for one that no text holds."""
         ...
 
     def mentions(self, name: str) -> bool:
@@ -40,7 +36,11 @@ class Reader(Protocol):
         ...
 
     def raw(self, row: int) -> bytes:
-        """Return the exact bytes of a record."""
+        """Return the exact bytes of a record; a line of JSON for one that no JSON file holds."""
+        ...
+
+    def must_be_unchanged(self) -> None:
+        """Raise `PoolError` if a file that is still read was written to, or replaced."""
         ...
 
     def parse(self, row: int) -> Parsed:
@@ -56,5 +56,10 @@ def open_reader(path: Path, task_field: str | None, source_field: str | None) ->
         InputError: a label field that holds the conversation itself.
     """
     from visift.pool.readers.llava import LlavaFile
+    from visift.pool.readers.tables import read_csv, read_parquet
 
+    if path.suffix.lower() == CSV:
+        return read_csv(path, task_field, source_field)
+    if path.suffix.lower() == PARQUET:
+        return read_parquet(path, task_field, source_field)
     return LlavaFile.open(path, task_field, source_field)

@@ -12,7 +12,6 @@ import json
 import mmap
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,21 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visift.errors import InputError, PoolError
+from visift.pool.files import must_be_a_file, unreadable
 from visift.pool.paths import must_be_unicode
-from visift.pool.readers.parsed import Parsed, ParseFault
+from visift.pool.readers.parsed import SOURCE_FIELDS, TASK_FIELDS, Parsed, ParseFault, label
 from visift.pool.readers.spans import find_records, nesting
 from visift.pool.record import ROLES, Role
-
-#: Label fields in the order they are looked for, when the user names none.
-TASK_FIELDS = ("task", "task_name")
-SOURCE_FIELDS = ("source", "data_source", "dataset")
 
 #: Levels of lists and objects in a record. Parsers differ in how many they follow, and ours follows
 #: more or fewer as the stack is empty or full: what is read once must be readable everywhere.
 DEEPEST = 200
 
 _CONTENT = ("conversations", "image")
-_LONGEST_LABEL = 1000
 #: What msgspec says of data that ends early, and of half a surrogate pair.
 _TRUNCATED = "Input data was truncated"
 
@@ -99,9 +94,23 @@ class LlavaFile:
         return any(mapped.find(spelling) >= 0 for spelling in spellings)
 
     def raw(self, row: int) -> bytes:
-        """Return the exact bytes of record `row`."""
+        """Return the exact bytes of record `row`; raises `PoolError` beyond the end of the file."""
         start = int(self.offsets[row])
-        return bytes(self._map[start : start + int(self.lengths[row])])
+        end = start + int(self.lengths[row])
+        mapped = self._map.obj
+        assert isinstance(mapped, mmap.mmap)
+        if mapped.size() < end:  # the system kills whoever reads beyond the end of a file
+            raise _changed(self.path)
+        return bytes(self._map[start:end])
+
+    def must_be_unchanged(self) -> None:
+        """See `Reader.must_be_unchanged`."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            raise _changed(self.path) from None
+        if (status.st_size, status.st_mtime_ns) != self._stamp:
+            raise _changed(self.path)
 
     def parse(self, row: int) -> Parsed:
         """Return what record `row` says; raises `ParseFault` with the reason otherwise."""
@@ -140,24 +149,23 @@ def _reopen(
 ) -> LlavaFile:
     view, now = _map_file(path)
     if now != stamp:
-        raise PoolError(
-            "the file changed after it was indexed.",
-            where=str(path),
-            fix="Leave pool files alone during a run, then start it again.",
-        )
+        raise _changed(path)
     decoder = _decoder(tasks, sources)
     return LlavaFile(path, offsets, lengths, tasks, sources, view, stamp, decoder)
 
 
+def _changed(path: Path) -> PoolError:
+    return PoolError(
+        "the file changed after it was indexed.",
+        where=str(path),
+        fix="Leave pool files alone during a run, then start it again.",
+    )
+
+
 def _map_file(path: Path) -> tuple[memoryview, tuple[int, int]]:
     must_be_unicode(path)
+    must_be_a_file(path)
     try:
-        # Before it is opened: that would wait for whoever writes into a pipe.
-        kind = path.stat().st_mode
-        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-            raise PoolError(
-                "is not a regular file.", where=str(path), fix="Save what it gives, and name that."
-            )
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             stamp = (status.st_size, status.st_mtime_ns)
@@ -165,10 +173,7 @@ def _map_file(path: Path) -> tuple[memoryview, tuple[int, int]]:
                 raise PoolError("the file is empty.", where=str(path), fix="Name another file.")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)), stamp
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise PoolError(
-            f"cannot be read ({reason}).", where=str(path), fix="Check the name of the file."
-        ) from None
+        raise unreadable(path, error) from None
 
 
 def _decoder(tasks: tuple[str, ...], sources: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
@@ -194,14 +199,8 @@ def _attribute(name: str) -> str:
 
 
 def _label(said: Any, fields: tuple[str, ...]) -> str | None:
-    for name in fields:
-        value = getattr(said, _attribute(name))
-        if value is not None and value != "":
-            text = value if isinstance(value, str) else str(value)
-            if len(text) > _LONGEST_LABEL:
-                raise ParseFault(f'"{name}" is no label: it has {len(text):,} characters')
-            return text
-    return None
+    labels = (label(name, getattr(said, _attribute(name))) for name in fields)
+    return next((text for text in labels if text is not None), None)
 
 
 def _turns(turns: list[_Turn]) -> list[tuple[Role, str]]:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from visift.pool.paths import shortened
 from visift.pool.record import Role
+
+#: Label fields in the order they are looked for, when the user names none.
+TASK_FIELDS = ("task", "task_name")
+SOURCE_FIELDS = ("source", "data_source", "dataset")
+
+_LONGEST_LABEL = 1000
 
 
 class ParseFault(Exception):
@@ -30,3 +37,13 @@ class Parsed:
     images: list[str]
     source: str | None
     task: str | None
+
+
+def label(name: str, value: Any) -> str | None:
+    """Return a field as a label, None where it says nothing; raises `ParseFault` for a long one."""
+    if value is None or value == "":
+        return None
+    text = value if isinstance(value, str) else str(value)
+    if len(text) > _LONGEST_LABEL:
+        raise ParseFault(f'"{name}" is no label: it has {len(text):,} characters')
+    return text

@@ -1,0 +1,274 @@
+"""Many requests to one endpoint: several at a time, patiently, and never above the limit of money.
+
+What the replies mean is not known here: they lie in the journal by key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+from visift.amounts import duration
+from visift.annotate.endpoint import Endpoint, EndpointError, Line, Refused, TryAgain
+from visift.annotate.journal import Journal, counted
+from visift.annotate.money import Purse, Tokens
+from visift.annotate.pictures import data_url
+from visift.annotate.replies import read_reply
+from visift.annotate.request import Request, Settings
+from visift.errors import ImageError
+from visift.pool.imageroot import ImageRoot
+from visift.pool.paths import name_image
+
+_KEPT = "What was answered is kept: the same command continues here."
+
+
+class Advance(Protocol):
+    """Takes how many more requests have come to their end."""
+
+    def advance(self, items: int) -> None:
+        """Show it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How an endpoint is treated.
+
+    Attributes:
+        concurrency: requests in flight at most.
+        timeout: seconds for one of them.
+        tries: of one request, before it is given up.
+        first_wait: seconds before the second try; doubled for each that follows.
+        longest_wait: seconds that these waits grow to.
+        most_patience: seconds that an endpoint may ask to wait; above that the run stops.
+        failures_in_a_row: requests given up without any success between, after which it stops.
+        seed: of the random part of waits.
+    """
+
+    concurrency: int = 8
+    timeout: float = 60.0
+    tries: int = 6
+    first_wait: float = 1.0
+    longest_wait: float = 60.0
+    most_patience: float = 300.0
+    failures_in_a_row: int = 20
+    seed: int = 0
+
+    def wait(self, key: str, tried: int) -> float:
+        """Return the seconds to wait after so many tries of a request: half of it at random."""
+        full = min(self.longest_wait, self.first_wait * 2.0 ** (tried - 1))
+        draw = random.Random(f"{self.seed}:{key}:{tried}").random()
+        return full * (0.5 + draw / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request of a run.
+
+    Attributes:
+        key: its identity.
+        request: what is asked.
+        most: tokens it is assumed to have at most.
+    """
+
+    key: str
+    request: Request
+    most: Tokens
+
+
+@dataclass
+class Asking:
+    """One run of requests.
+
+    Attributes:
+        settings: the same for all of them.
+        root: where images lie.
+        journal: takes the replies.
+        purse: pays for them.
+        manners: towards the endpoint.
+        bar: shows how many requests have come to their end.
+        failed: why a request was given up, by key.
+    """
+
+    settings: Settings
+    root: ImageRoot
+    journal: Journal
+    purse: Purse
+    manners: Manners
+    bar: Advance | None = None
+    failed: dict[str, str] = field(default_factory=dict)
+    _hold_until: float = 0.0
+    _in_a_row: int = 0
+    _settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask(self, endpoint: Endpoint, several: Sequence[Asked]) -> None:
+        """Ask for all that the money allows, in order; the journal must be writing.
+
+        Raises:
+            EndpointError: the endpoint turns us away, or nothing comes back any more.
+        """
+        _run(self._all(endpoint, several))
+
+    async def _all(self, endpoint: Endpoint, several: Sequence[Asked]) -> None:
+        queue = iter(several)
+        manners = self.manners
+        async with endpoint.connected(manners.concurrency, manners.timeout) as line:
+            # The first goes alone: a wrong key is told once, and its reply shows what images cost.
+            if await self._some(line, queue, at_most=1):
+                return
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(manners.concurrency, len(several))):
+                        group.create_task(self._some(line, queue))
+            except ExceptionGroup as failures:
+                raise failures.exceptions[0] from None
+
+    async def _some(self, line: Line, queue: Iterator[Asked], at_most: int | None = None) -> bool:
+        """Ask from the queue until it is empty; return whether the money was what ended it."""
+        asked_for = 0
+        while asked_for != at_most and (asked := next(queue, None)) is not None:
+            asked_for += 1
+            if not await self._one(line, asked):
+                return True
+            if self.bar is not None:
+                self.bar.advance(1)
+        return False
+
+    async def _one(self, line: Line, asked: Asked) -> bool:
+        """Bring a request to its end; return False where there is no money for it."""
+        try:
+            urls = await asyncio.to_thread(self._urls, asked.request)
+        except ImageError as error:
+            self.failed[asked.key] = error.what
+            return True
+        body = asked.request.body(self.settings, urls)
+        reason = ""
+        for tried in range(1, self.manners.tries + 1):
+            await self._hold()
+            reserved = await self._reserve(asked.most)
+            if reserved is None:
+                return False
+            failure = await self._try(line, asked, body, reserved)
+            if failure is None:
+                return True
+            if isinstance(failure, Refused):
+                reason = str(failure)
+                break
+            reason = f"no reply after {tried} tries: {failure.reason}"
+            if tried < self.manners.tries:
+                await self._wait(failure, asked.key, tried, line.endpoint)
+        self._give_up(asked.key, reason, line.endpoint)
+        return True
+
+    async def _try(
+        self, line: Line, asked: Asked, body: dict[str, Any], reserved: Decimal
+    ) -> TryAgain | Refused | None:
+        """Send a request once and keep the reply; return why there is none."""
+        # Whoever is killed from here on may have to pay for it: the next run counts it.
+        self.journal.asked(asked.key, asked.most)
+        try:
+            data = await line.post(body)
+        except (TryAgain, Refused, EndpointError) as failure:
+            maybe_billed = isinstance(failure, TryAgain) and failure.maybe_billed
+            self.purse.release(reserved, maybe_billed=maybe_billed)
+            if not maybe_billed:
+                self.journal.costs_nothing(asked.key)
+            if isinstance(failure, EndpointError):
+                raise
+            return failure
+        else:
+            reply = read_reply(data)
+            self.journal.answered(asked.key, reply)
+            self.purse.settle(reserved, asked.most, counted(reply, asked.most))
+            self._in_a_row = 0
+            return None
+        finally:
+            self._settled.set()
+
+    def _urls(self, request: Request) -> list[str]:
+        urls = []
+        for path in request.images:
+            try:
+                urls.append(data_url(self.root.read(path), self.settings.max_side))
+            except ImageError as error:
+                raise name_image(error, path) from error
+        return urls
+
+    async def _reserve(self, most: Tokens) -> Decimal | None:
+        """Set money aside; where what is in flight may leave enough, wait for it."""
+        while True:
+            in_flight = self.purse.reserved
+            reserved = self.purse.reserve(most)
+            if reserved is not None or not in_flight:
+                return reserved
+            self._settled.clear()
+            await self._settled.wait()
+
+    async def _hold(self) -> None:
+        """Wait as long as the endpoint asked anybody to."""
+        while (left := self._hold_until - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(left)
+
+    async def _wait(self, again: TryAgain, key: str, tried: int, endpoint: Endpoint) -> None:
+        """Wait before another try."""
+        asked_for = again.wait or 0.0
+        if asked_for > self.manners.most_patience:
+            raise EndpointError(
+                f"asks to come back in {duration(asked_for)} ({again.reason}).",
+                where=endpoint.host,
+                fix=_KEPT,
+            )
+        until = asyncio.get_running_loop().time() + asked_for
+        self._hold_until = max(self._hold_until, until)
+        await asyncio.sleep(max(asked_for, self.manners.wait(key, tried)))
+
+    def _give_up(self, key: str, reason: str, endpoint: Endpoint) -> None:
+        self.failed[key] = reason
+        self._in_a_row += 1
+        if self._in_a_row >= self.manners.failures_in_a_row:
+            raise EndpointError(
+                f"{self._in_a_row} requests in a row came to nothing (the last: {reason}).",
+                where=endpoint.host,
+                fix=_KEPT,
+            )
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, also where a loop is running already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    _run_beside(work)
+
+
+def _run_beside(work: Coroutine[Any, Any, None]) -> None:
+    """Run in a thread of its own; an interrupt here ends it there."""
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+    raised: list[BaseException] = []
+
+    def whole() -> None:
+        try:
+            loop.run_until_complete(task)
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=whole)
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
+    if raised:
+        raise raised[0]

@@ -1,0 +1,168 @@
+"""k-center greedy: always the image farthest from what is chosen (arXiv 1708.00489).
+
+From the formula only. Kept and had images are chosen from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from visift.budget import Budget
+from visift.methods.cuts import CutTable
+from visift.methods.embedded import (
+    ByEmbedding,
+    Float,
+    Inputs,
+    IntArray,
+    Ranked,
+    Space,
+    groups_of_rows,
+    most_items,
+)
+from visift.methods.method import param
+from visift.pool.pool import Pool
+from visift.selection import Choice
+
+#: Images that are compared [ours]: each step passes over all of them.
+CAP = 200_000
+#: Squared distances below this share of the mean squared length are rounding noise of float32.
+_SAME = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class KCenter(ByEmbedding):
+    """Images that leave none far from a chosen one."""
+
+    name: ClassVar[str] = "kcenter"
+    summary: ClassVar[str] = "always the image farthest from those chosen; finds outliers, too"
+    paper: ClassVar[str] = "1708.00489"
+    nested: ClassVar[bool] = True
+    needs_budget: ClassVar[bool] = True
+    group_by: ClassVar[None] = None
+    coverage: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    per_source: bool = param(False, origin="ours", doc="inside every source, in the pool's mixture")
+    first: Literal["mean", "key"] = param(
+        "mean", origin="ours", doc="where nothing is there yet: nearest the mean, or lowest tie key"
+    )
+    drop_outliers: float = param(
+        100,
+        origin="ours",
+        doc="percentile of the distance to the mean beyond which images come last",
+        above=0,
+        high=100,
+    )
+    cap: int = param(
+        CAP, origin="ours", doc="images compared, of each source if per_source; others come last",
+        low=1,
+    )  # fmt: skip
+
+    def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
+        """Go through every group from what is there to what is farthest from it."""
+        space = self.space(pool, inputs)
+        count = len(space)
+        if budget is not None:
+            count = most_items(pool, space, inputs.text, self.text_only, budget)
+        group = groups_of_rows(pool, space, space.there)
+        rank, value = np.empty(len(space), np.int64), np.full(len(space), np.nan)
+        began: dict[int, int] = {}
+        for g, mine in enumerate(space.groups):
+            there = space.there[group == g]
+            found = self._greedy(space, mine, there, count)
+            rank[mine], value[mine] = found
+            if not len(there):
+                began[int(mine[np.argmin(found[0])])] = len(mine)
+
+        def reason(cuts: CutTable, item: int) -> str:
+            g = int(space.labels.of[item])
+            if item in began:
+                how = "nearest the mean" if self.first == "mean" else "lowest tie key"
+                return f"the first: {how} of {space.named(g, began[item])}"
+            if np.isnan(value[item]):
+                return f"drawn at random: beyond the {self.cap:,} images that are compared"
+            return f"farthest from what was chosen before it (distance {value[item]:.3g})"
+
+        ranked = Ranked(rank, value, "highest first", reason, facts=beyond_cap(space, self.cap))
+        return self.take(pool, inputs, space, ranked, budget)
+
+    def _greedy(
+        self, space: Space, mine: IntArray, there: IntArray, count: int
+    ) -> tuple[IntArray, Float]:
+        """Return (m,) rank and distance of the items of one group."""
+        X = space.vectors(mine[: self.cap])
+        away = np.linalg.norm(X - space.mean(mine), axis=1)
+        inner = np.flatnonzero(away <= np.percentile(away, self.drop_outliers))
+        first = int(np.argmin(away[inner])) if self.first == "mean" else 0
+        begun = space.of_rows(there) if len(there) else None
+        order, distance = farthest_first(X[inner], min(count, len(inner)), first, begun)
+        value = np.full(len(mine), np.nan)
+        value[inner] = distance
+        return ranks_after(inner[order], len(mine)), value
+
+
+def ranks_after(order: IntArray, count: int) -> IntArray:
+    """Return (count,) ranks: some items in their order, then all others in theirs.
+
+    Args:
+        order: (n,) numbers of the items that come first.
+        count: of all items.
+    """
+    rest = np.setdiff1d(np.arange(count), order, assume_unique=True)
+    rank = np.empty(count, np.int64)
+    rank[np.concatenate([order, rest])] = np.arange(count)
+    return rank
+
+
+def beyond_cap(space: Space, cap: int) -> dict[str, Any]:
+    """Return the notice that not all images were compared, where that is so."""
+    over = sum(max(len(mine) - cap, 0) for mine in space.groups)
+    if not over:
+        return {}
+    said = f"{len(space) - over:,} of {len(space):,} images were compared"
+    return {"notices": [f"{said}; the others come after them, at random (--set cap=…)."]}
+
+
+def farthest_first(
+    X: NDArray[Any], count: int, first: int = 0, there: NDArray[Any] | None = None
+) -> tuple[IntArray, Float]:
+    """Return the k-center greedy order and the distances it leaves.
+
+    Args:
+        X: (n, d) points; equal distances go to the lower number.
+        count: how many to order, at most n.
+        first: where to begin, if nothing is there.
+        there: (m, d) points that are chosen already.
+
+    Returns:
+        (count,) numbers of points, and (n,) distance of each to what was chosen before it, or of
+        those not chosen to all that was; NaN for `first`, where nothing was.
+    """
+    norms = np.einsum("ij,ij->i", X, X).astype(np.float64)
+    same = _SAME * float(norms.mean()) if len(X) else 0.0
+    nearest = np.full(len(X), np.inf)
+
+    def come_closer(point: NDArray[Any]) -> None:
+        squared = norms + float(point @ point) - 2.0 * (X @ point)
+        np.minimum(nearest, np.where(squared < same, 0.0, squared), out=nearest)
+
+    order, left = np.empty(count, np.int64), np.full(len(X), np.nan)
+    with threadpool_limits(1, user_api="blas"):
+        for point in () if there is None else there:
+            come_closer(point)
+        for step in range(count):
+            begins = step == 0 and np.isinf(nearest).all()
+            at = first if begins else int(np.argmax(nearest))
+            order[step] = at
+            left[at] = np.nan if begins else np.sqrt(nearest[at])
+            come_closer(X[at])
+            nearest[at] = -1.0
+    others = nearest >= 0
+    left[others] = np.sqrt(nearest[others])
+    return order, left
