@@ -26,6 +26,7 @@ from visift.errors import InputError
 from visift.files import claimed, disk_errors, write_atomically
 from visift.methods.method import Setting
 from visift.models.ref import ModelRef
+from visift.pool.readers import Reader
 from visift.report.card import dataset_card
 from visift.report.page import write_report
 from visift.selection import describe_rows
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 #: What `files.write_atomically` leaves in a folder if it is killed.
 _UNFINISHED = f".{'[0-9a-f]' * 32}.tmp"
 _PACKAGES = ("visift", "numpy", "pyarrow", "scikit-learn", "pillow")
-_MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "torchvision")
+_MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "torchvision", "peft", "accelerate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ def _manifest(run: Run) -> dict[str, Any]:
     facts, identities = run.selection.facts, run.identities
     return {
         "versions": _versions(bool(identities)),
-        "pool": [{**_fingerprint(file.reader.path), "role": file.role} for file in run.pool.files],
+        "pool": [{**_fingerprint(file.reader), "role": file.role} for file in run.pool.files],
         "method": run.config.method,
         "settings": [dataclasses.asdict(setting) for setting in run.settings],
         "model": _model(run.config.model, bool(identities)),
@@ -204,9 +205,17 @@ def _versions(models: bool) -> dict[str, str]:
     return versions
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
-    digest = blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return {"file": path.name, "bytes": path.stat().st_size, "blake2b": digest.hexdigest()}
+def _fingerprint(reader: Reader) -> dict[str, Any]:
+    """Return what a pool file is known by; of a folder of images, the list of its records."""
+    path, digest, size = reader.path, blake2b(digest_size=16), 0
+    if path.is_dir():
+        for row in range(len(reader.offsets)):
+            line = reader.raw(row) + b"\n"
+            digest.update(line)
+            size += len(line)
+    else:
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+                size += len(block)
+    return {"file": path.name, "bytes": size, "blake2b": digest.hexdigest()}

@@ -113,8 +113,9 @@ def test_a_purse_never_gives_more_than_it_has_where_assumptions_hold(
     in_flight = []
     for sent, received, end in requests:
         most = Tokens(500, 50)
+        too_much = purse.committed + 600 > limit
         reserved = purse.reserve(most)
-        assert (reserved is None) == (purse.committed + 600 > limit)
+        assert (reserved is None) == too_much
         assert purse.committed <= limit
         in_flight += [] if reserved is None else [(reserved, most, sent, received, end)]
         if len(in_flight) == 2:

@@ -126,7 +126,7 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
         ('"{task}"', '"{taks}"', 'template "conversation" says {taks}. Did you mean "task"?'),
         ("    tasks: []", "    tasks: 3\n    ask: x", 'answer: unknown name "ask"'),
         ("templates:", "templates: [", "is not valid YAML"),
-        ("system: |", "system: [1]\nas_turns: |", "is not valid YAML"),
+        ("system: |", "system: [1]\nas_turns: |", "system is no text"),
     ],
 )
 def test_a_mistake_in_prompts_is_named(old: str, new: str, what: str, tmp_path: Path) -> None:

@@ -213,3 +213,15 @@ def test_files_of_others_in_a_store_are_named(
     run(["cache", "--cache", str(cache), "--clear", "--yes"])
     out = capsys.readouterr().out
     assert out.splitlines()[-1] == f"Note      {store.folder} holds files that visift did not write"
+
+
+def test_checkpoints_are_listed_and_cleared_but_for_how_they_ended(tmp_path: Path) -> None:
+    folder = tmp_path / "pool" / "checkpoints" / ("0123456789ab" * 2)
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"w" * 100)
+    (folder / "training.json").write_text('{"examples": 7, "steps": 3, "left_out": {}}')
+    (use,) = find_stores(tmp_path)
+    assert (use.signal, use.items, use.n_bytes) == ("FineTuning", 7, 100)
+    assert clear([use], tmp_path) == 100
+    assert [path.name for path in folder.iterdir()] == ["training.json"]
+    assert find_stores(tmp_path) == []

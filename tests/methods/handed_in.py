@@ -1,10 +1,12 @@
-"""Pools with losses handed in, for the methods that rank rows by them."""
+"""Pools with losses or embeddings handed in, for the methods that rank by them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -37,3 +39,23 @@ def pool_of(folder: Path, visual: str, text: str = "") -> Pool:
 
 def _source(letter: str) -> dict[str, str]:
     return {} if letter == "." else {"source": letter}
+
+
+def embeddings(folder: Path, vectors: Any, rows: Sequence[int] | None = None) -> Path:
+    """Write `image_embedding` of a `--signals` file, for the first rows of a pool or those named.
+
+    A vector of None is none.
+    """
+    file = folder / "embeddings.parquet"
+    lists = [None if one is None else np.asarray(one, np.float32).tolist() for one in vectors]
+    column = pa.array(lists, pa.list_(pa.float32()))
+    pq.write_table(
+        pa.table({"row": list(rows or range(len(lists))), "image_embedding": column}), file
+    )
+    return file
+
+
+def at_degrees(*angles: float) -> np.ndarray:
+    """Return unit vectors in the plane, (n, 2)."""
+    radians = np.radians(angles)
+    return np.stack([np.cos(radians), np.sin(radians)], axis=1)

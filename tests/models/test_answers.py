@@ -102,6 +102,16 @@ def test_a_batch_gives_what_single_conversations_give(vlm: VLM, collate: Collato
         assert_alike([[some[row]] for some in together], alone)
 
 
+def test_how_many_rows_go_through_the_decoder_at_once_changes_nothing(
+    vlm: VLM, collate: Collator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(collate, TALKS)
+    together = answer_losses(vlm, asked, "always")
+    for most in (1, 500):
+        monkeypatch.setattr("visift.models.answers._MOST_CPU_TOKENS", most)
+        assert_alike(answer_losses(vlm, asked, "always"), together)
+
+
 def test_ways_may_have_different_records(vlm: VLM, collate: Collator) -> None:
     few = [1, 5, 2]
     with asking(vlm):

@@ -224,7 +224,11 @@ def _next(run: Run) -> Iterator[str]:
         return
     how = [run.folder / "export" / trainer / "RUN.md" for trainer in run.config.export]
     there = [str(path) for path in how if path.exists()]
-    yield f"Train on subset and on control{', see ' if there else ''}{', '.join(there[:1])}"
+    alone = any(run.folder.glob("export/*/subset*")) and not any(
+        run.folder.glob("export/*/control*")
+    )
+    arms = "subset" if alone else "subset and on control"
+    yield f"Train on {arms}{', see ' if there else ''}{', '.join(there[:1])}"
     if run.config.method == DEFAULT_METHOD and len(run.pool.images):
         images = f"{len(run.pool.images):,} partial forward passes"
         yield f"To try to beat this: prism, for {images} of your model. What that costs:"

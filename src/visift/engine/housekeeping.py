@@ -1,7 +1,8 @@
 """What the folders of measured values hold, and removing it; nothing else is ever touched.
 
 A folder is taken for a store only if it is one by its own account: its name is what `store` would
-call the identity that is written inside.
+call the identity that is written inside. So is a checkpoint: it says how its training ended, which
+stays when the rest is removed, because values measured with it may still be there.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from typing import Any
 import pyarrow as pa
 
 from visift.engine.store import signal_folder
+from visift.engine.trainings import CHECKPOINTS
 from visift.errors import InputError
 from visift.files import disk_errors
+from visift.training.tuned import OUTCOME
 
 _NOTE = "identity.json"
+_CHECKPOINT = re.compile(r"[0-9a-f]{24}")
 _PART = re.compile(r"[0-9a-f]{24}\.arrow")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 #: What an identity holds beside the parameters of a signal.
@@ -40,6 +44,7 @@ class StoreUse:
         items: measured, with a value or with the reason why there is none.
         n_bytes: on disk.
         written: when the last part was, in seconds since 1970; None for no part.
+        files: what clearing removes, in this order.
     """
 
     folder: Path
@@ -50,6 +55,7 @@ class StoreUse:
     items: int
     n_bytes: int
     written: float | None
+    files: tuple[Path, ...] = ()
 
 
 def find_stores(cache: Path) -> list[StoreUse]:
@@ -63,7 +69,11 @@ def find_stores(cache: Path) -> list[StoreUse]:
     if cache.exists() and not cache.is_dir():
         raise InputError("is no folder.", where=str(cache), fix="Name a folder with --cache.")
     places = [*_folders(cache), *(inner for outer in _folders(cache) for inner in _folders(outer))]
+    trained = [
+        inner for place in [cache, *_folders(cache)] for inner in _folders(place / CHECKPOINTS)
+    ]
     found = [use for folder in places if (use := _use_of(folder)) is not None]
+    found += [use for folder in trained if (use := _checkpoint(folder)) is not None]
     return sorted(found, key=lambda use: (-use.n_bytes, str(use.folder)))
 
 
@@ -82,12 +92,12 @@ def clear(stores: Iterable[StoreUse], cache: Path) -> int:
     freed = 0
     for store in stores:
         with disk_errors(store.folder):
-            # The note last: a store that is half removed is still known as one.
-            for path in [*_files(store.folder), store.folder / _NOTE]:
+            for path in store.files:
                 size = path.stat().st_size
                 path.unlink()
                 freed += size
-        for folder in (store.folder, store.folder.parent):
+        inside = sorted({path.parent for path in store.files}, reverse=True)
+        for folder in (*inside, store.folder, store.folder.parent):
             if folder != cache:
                 with suppress(OSError):  # not empty
                     folder.rmdir()
@@ -107,7 +117,8 @@ def _use_of(folder: Path) -> StoreUse | None:
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    files = list(_files(folder))
+    # The note last: a store that is half removed is still known as one.
+    files = [*_files(folder), folder / _NOTE]
     parts = [path for path in files if path.suffix == ".arrow"]
     model = known.get("model")
     return StoreUse(
@@ -117,8 +128,32 @@ def _use_of(folder: Path) -> StoreUse | None:
         parameters={k: v for k, v in known.items() if k not in _NO_PARAMETER},
         model=str(model["digest"]) if isinstance(model, dict) and "digest" in model else None,
         items=sum(map(_items, parts)),
-        n_bytes=sum(path.stat().st_size for path in [*files, folder / _NOTE]),
+        n_bytes=sum(path.stat().st_size for path in files),
         written=max((path.stat().st_mtime for path in parts), default=None),
+        files=tuple(files),
+    )
+
+
+def _checkpoint(folder: Path) -> StoreUse | None:
+    """Return what a checkpoint holds, None for a folder that is none or has been cleared."""
+    try:
+        said = json.loads((folder / OUTCOME).read_bytes())
+        examples = int(said["examples"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != OUTCOME]
+    if not _CHECKPOINT.fullmatch(folder.name) or not files:
+        return None
+    return StoreUse(
+        folder=folder,
+        pool=folder.parent.parent.name,
+        signal="FineTuning",
+        parameters={"steps": said.get("steps")},
+        model=folder.name,
+        items=examples,
+        n_bytes=sum(path.stat().st_size for path in files),
+        written=(folder / OUTCOME).stat().st_mtime,
+        files=tuple(files),
     )
 
 

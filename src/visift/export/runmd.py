@@ -30,14 +30,24 @@ _CHECKED = {
 }
 
 
+_COMPARE = (
+    "Train once on each arm, with everything else the same. What `subset` gains over `control`",
+    "is what the selection is worth beyond its mix; what `control` gains over `random` is the",
+    "mix.",
+)
+#: Where images were annotated for the selection, nobody annotated others at random.
+_ALONE = (
+    "This is the selection alone, of images that were annotated for it. To say what it is worth",
+    "beyond chance, have as many random ones annotated, and train on both.",
+)
+
+
 def run_md(exporter: Exporter, export: Export, told: Sequence[str]) -> str:
     """Return the text of RUN.md; `told` is what `notes` says."""
     lines = [
         f"# Training on this selection with {exporter.title}",
         "",
-        "Train once on each arm, with everything else the same. What `subset` gains over `control`",
-        "is what the selection is worth beyond its mix; what `control` gains over `random` is the",
-        "mix.",
+        *(_COMPARE if "control" in export.arms else _ALONE),
         "",
         "| arm | records | text-only | images | what it is |",
         "| --- | ---: | ---: | ---: | --- |",

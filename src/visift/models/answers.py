@@ -26,6 +26,9 @@ from visift.pool.record import Turn
 # Logits made at a time: 128 MiB in float32.
 _MOST_LOGITS = 2**25
 
+# Tokens a processor's decoder is given at a time: more of them leave its caches.
+_MOST_CPU_TOKENS = 1024
+
 # Kinds of blocks in which a token sees others through a mask and in no other way.
 _MASKED = {"full_attention", "sliding_attention", "chunked_attention"}
 
@@ -159,12 +162,16 @@ def _packed_states(
     packed: PackedRows,
     sequences: Sequence[Sequence[tuple[int, int]]],
 ) -> tuple[list[Tensor], Any]:
-    output = run_packed(vlm, packed)
+    on_cpu = vlm.model.device.type == "cpu"
+    last = list[Tensor]()
+    for part in packed.parts(_MOST_CPU_TOKENS) if on_cpu else [packed]:
+        output = run_packed(vlm, part)
+        last += output.last_hidden_state
     states: dict[tuple[int, int], Tensor] = {}
     for number, some in enumerate(sequences):
         for (way, row), places in zip(some, packed.rows[number].places, strict=True):
             spots = _spots(asked[way].batch, row).to(places.device)
-            states[way, row] = output.last_hidden_state[number, places[spots - 1]]
+            states[way, row] = last[number][places[spots - 1]]
     return [states[key] for key in sorted(states)], output
 
 

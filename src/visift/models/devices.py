@@ -9,7 +9,15 @@ from contextlib import contextmanager
 from visift.errors import ModelError
 
 #: Packages that `visift[models]` brings and the core does without.
-_MODEL_PACKAGES = ("torch", "transformers", "huggingface_hub", "safetensors", "tokenizers")
+_MODEL_PACKAGES = (
+    "torch",
+    "transformers",
+    "huggingface_hub",
+    "safetensors",
+    "tokenizers",
+    "peft",
+    "accelerate",
+)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -95,6 +96,16 @@ class PackedRows:
     def length(self) -> int:
         """Tokens of the longest row, to which the others are padded."""
         return max(map(len, self.rows))
+
+    def parts(self, most: int) -> list[PackedRows]:
+        """Return the rows in order, in parts of at most `most` tokens where one row allows it."""
+        starts = [0]
+        for row in range(1, len(self.rows)):
+            longest = max(map(len, self.rows[starts[-1] : row + 1]))
+            if longest * (row + 1 - starts[-1]) > most:
+                starts.append(row)
+        slices = [slice(*pair) for pair in pairwise([*starts, len(self.rows)])]
+        return [replace(self, rows=self.rows[s], strands=self.strands[s]) for s in slices]
 
     def arguments(self) -> dict[str, Any]:
         """Return what the decoder is to be called with."""

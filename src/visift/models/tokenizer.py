@@ -20,7 +20,7 @@ def load_tokenizer(ref: ModelRef) -> Count:
     Raises:
         ModelError: the folder holds no tokeniser that transformers can load.
     """
-    folder = ref.folder()
+    folder = ref.parts()[0]
     transformers = import_transformers()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(

@@ -16,7 +16,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from visift.errors import ImageError, InputError
-from visift.pool.files import CSV, PARQUET
 from visift.pool.paths import normalise
 from visift.pool.readers.parsed import SOURCE_FIELDS, TASK_FIELDS, Parsed, ParseFault, label
 
@@ -76,11 +75,6 @@ class ImageList:
             tasks,
             sources,
         )
-
-    @property
-    def is_file(self) -> bool:
-        """Whether a table lists the images, rather than the folder or archive they lie in."""
-        return self.path.suffix.lower() in (CSV, PARQUET) and self.path.is_file()
 
     def mentions(self, name: str) -> bool:
         """Return whether there is a column of this name."""
