@@ -75,3 +75,22 @@ def test_a_locked_image_and_a_locked_folder_of_images(folder: Path) -> None:
         ]
         with pytest.raises(ImageError, match=r"cannot be read \(Permission denied\)"):
             pool.image_bytes(pool.record(0).images[0])
+
+
+def test_a_locked_folder_in_a_folder_of_images(folder: Path) -> None:
+    (folder / "images" / "locked").chmod(0)
+    with (
+        without_rights(),
+        pytest.raises(
+            PoolError, match=r"the folder cannot be read \(Permission denied\)"
+        ) as caught,
+    ):
+        Pool.open(folder / "images")
+    assert caught.value.where == str(folder / "images" / "locked")
+
+
+@pytest.mark.parametrize("name", ["images.csv", "images.parquet", "images.zip"])
+def test_a_locked_table_or_archive_of_images(folder: Path, name: str) -> None:
+    put(folder / name, b"image\na.png\n").chmod(0)
+    with without_rights(), pytest.raises(PoolError, match=r"\(?Permission denied\)?"):
+        Pool.open(folder / name)

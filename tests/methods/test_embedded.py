@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from helpers import open_records, put_images, sources_only, sources_pool, talk, write_json
 from methods.choosing import chosen
 from methods.handed_in import at_degrees, embeddings, pool_of
-from visift.config import PoolConfig, RunConfig
+from visift.config import EngineConfig, PoolConfig, RunConfig
 from visift.errors import InfeasibleBudget, InputError
+from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
 from visift.run import execute, select
 from visift.selection import Choice
@@ -102,9 +105,6 @@ def test_rows_follow_their_image_or_stand_alone(method: str, tmp_path: Path) -> 
 
 @every_method
 def test_a_row_with_several_images_has_their_mean(method: str, tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     put_images(tmp_path, ["a.png", "b.png", "c.png"])
     records = [
         talk("<image>\none", image="c.png"),
@@ -207,18 +207,15 @@ def test_a_run_on_vectors_from_elsewhere_needs_no_torch(method: str, tmp_path: P
     assert done.stdout == "12 False\n", done.stderr
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_run_with_the_bundled_model(method: str, tmp_path: Path) -> None:
+def test_a_run_with_the_bundled_model(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    file = sources_pool(tmp_path / "pool", {"a": 6, "b": 4}, text=2)
     lines: list[tuple[str, str]] = []
-    from visift.models.ref import ModelRef
-
     config = RunConfig(
-        pool=PoolConfig((str(file),)),
-        method=method,
+        pool=PoolConfig((str(sources_pool(tmp_path / "pool", {"a": 6, "b": 4}, text=2)),)),
+        method="kcenter",
         budget="50%",
         model=ModelRef("builtin:tiny"),
+        engine=EngineConfig(cache=str(tmp_path / "cache"), executor="inline"),
     )
     run = execute(config, tmp_path / "out", say=lambda *line: lines.append(line))
     assert len(run.rows) == 6
@@ -239,6 +236,7 @@ def test_a_real_encoder_from_a_folder(tmp_path: Path) -> None:
         budget=3,
         settings={"encoder": str(folder)},
         cache=tmp_path / "cache",
+        executor="inline",
         output=tmp_path / "out",
     )
     assert len(run.rows) == 3

@@ -45,7 +45,7 @@ def say_plan(say: Say, plan: Plan, spending: Spending) -> None:
     if plan.before != Tokens():
         cost = spending.cost(plan.before)
         price = "" if cost is None else f", for up to {shown(cost)}"
-        say("Before", f"{number_of(plan.known, 'request')} of an earlier run answered{price}")
+        say("Before", f"{plan.known:,} replies of earlier runs{price}")
     if plan.unreadable:
         first = next(iter(plan.unreadable.values()))
         lost = number_of(len(plan.unreadable), "line")

@@ -263,7 +263,7 @@ def _print_outcome(printer: Printer, outcome: Outcome) -> None:
         f"{outcome.annotated:,} of {counted(outcome.lines, 'line')} · "
         f"{len(outcome.failed):,} failed{left}",
     )
-    _print_reasons(printer, outcome.reasons())
+    _print_reasons(printer, outcome)
     spent = f"{shown(outcome.cost)}: " if outcome.cost is not None else ""
     printer.say(
         "Cost",
@@ -279,6 +279,8 @@ def _print_outcome(printer: Printer, outcome: Outcome) -> None:
         printer.say("", str(failed_path(outcome.output)))
 
 
-def _print_reasons(printer: Printer, reasons: dict[str, int]) -> None:
-    for kind, count in list(reasons.items())[:_SHOWN_KINDS]:
-        printer.say("", f"{count:,} × {kind}")
+def _print_reasons(printer: Printer, outcome: Outcome) -> None:
+    """Print how often lines failed for which kind of reason, each with its first one in full."""
+    for kind, count in list(outcome.reasons().items())[:_SHOWN_KINDS]:
+        reasons = (outcome.failed or {}).values()
+        printer.say("", f"{count:,} × {next(one for one in reasons if one.startswith(kind))}")

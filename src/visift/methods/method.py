@@ -45,6 +45,7 @@ METHODS = {
     "visnec": "visift.methods.visnec:VisNec",
     "mllm_selector": "visift.methods.mllm_selector:MLLMSelector",
     "presel": "visift.methods.presel:PreSel",
+    "typical": "visift.methods.typical:Typical",
     "typiclust": "visift.methods.typiclust:TypiClust",
     "kcenter": "visift.methods.kcenter:KCenter",
     "herding": "visift.methods.herding:Herding",

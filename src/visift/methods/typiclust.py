@@ -72,7 +72,8 @@ class TypiClust(ByEmbedding):
         def reason(cuts: CutTable, item: int) -> str:
             there = space.named(int(space.labels.of[item]), int(sizes[cell[item]]))
             return (
-                f"typicality {value[item]:.3g}, number {place[item] + 1:,} of {there} of a cluster"
+                f"typicality {value[item]:.3g}, number {place[item] + 1:,} of the {there} "
+                "of its cluster"
             )
 
         ranked = Ranked(rank, value, "highest first", reason, level, cell, self._facts(distance))

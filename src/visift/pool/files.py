@@ -103,7 +103,7 @@ def only_images(names: Sequence[str]) -> Contents:
     """
     seen = [name for name in names if "/." not in name and not name.startswith(".")]
     images = sorted(name for name in seen if _suffix(name) in IMAGE_SUFFIXES)
-    others = (_suffix(name) or _NO_SUFFIX for name in seen)
+    others = sorted(_suffix(name) or _NO_SUFFIX for name in seen)
     skipped = Counter(other for other in others if other not in IMAGE_SUFFIXES)
     return Contents(images=images, skipped=dict(skipped.most_common()))
 

@@ -16,13 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from visift.errors import PoolError
-from visift.pool.embedded import (
-    IMAGE_COLUMNS,
-    holds_bytes,
-    image_column,
-    not_parquet,
-    open_parquet,
-)
+from visift.pool.embedded import IMAGE_COLUMNS, holds_bytes, not_parquet, open_parquet
 from visift.pool.files import IMAGE_SUFFIXES, must_be_a_file, unreadable
 from visift.pool.paths import must_be_unicode
 from visift.pool.readers.images import NOWHERE, ImageList, must_be_no_content
@@ -113,10 +107,13 @@ def read_parquet(
 
 
 def has_images_inside(path: Path) -> bool:
-    """Return whether a parquet file holds the images themselves; raises `PoolError` for none."""
+    """Return whether a parquet file holds the images themselves.
+
+    Raises:
+        PoolError: no such file, a damaged one, or no column of images.
+    """
     schema = open_parquet(path).schema_arrow
-    column = image_column(schema)
-    return column is not None and holds_bytes(schema.field(column).type)
+    return holds_bytes(schema.field(_must_name_images(path, schema.names)).type)
 
 
 def _listed(
