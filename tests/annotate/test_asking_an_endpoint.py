@@ -32,9 +32,11 @@ from annotate.chat_server import (
     well,
 )
 from annotate.lists import QUICK, ask, lines, spending, todo
-from visift.annotate import Endpoint, Settings, ToAnnotate
+from visift.annotate import Endpoint, Settings, ToAnnotate, read_todo, write_todo
 from visift.annotate.asking import Manners
 from visift.annotate.endpoint import EndpointError
+from visift.annotate.plan import rough_estimate
+from visift.annotate.prompts import Prompts
 from visift.errors import InputError
 from visift.pool.pool import Pool
 
@@ -82,6 +84,8 @@ def test_the_cost_said_before_is_the_cost_after(tmp_path: Path) -> None:
     assert before.estimate == after.tokens
     assert after.tokens.received == 6 * TOKENS_PER_ANSWER
     assert (after.cost_before, after.cost_uncertain) == (0, 0)
+    rough = rough_estimate(read_todo(listed), Prompts.read(), spending())
+    assert rough == before.estimate
 
 
 def test_what_is_sent(tmp_path: Path) -> None:
@@ -153,8 +157,6 @@ def test_no_more_requests_at_a_time_than_allowed_and_the_first_alone(tmp_path: P
 def test_lower_ranks_are_asked_first(tmp_path: Path) -> None:
     todo(tmp_path, 3)
     items = [ToAnnotate(f"u{n}", (f"a/{n}.png",), rank=3 - n) for n in range(3)]
-    from visift.annotate import write_todo
-
     write_todo(tmp_path / "list.jsonl", items)
     with chat() as server:
         ask(server, tmp_path, tmp_path / "list.jsonl", manners=Manners(concurrency=1))

@@ -121,10 +121,10 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
     ("old", "new", "what"),
     [
         ("otherwise: conversation", "otherwise: convesation", '"otherwise" names no template'),
-        ("given: answer", "givn: answer", 'unknown name "givn". Did you mean "given"?'),
+        ("given: answer", "givn: answer", 'unknown name "givn" in the file. Did you mean "given"?'),
         ("reply: answer", "reply: text", 'template "caption": reply is neither'),
         ('"{task}"', '"{taks}"', 'template "conversation" says {taks}. Did you mean "task"?'),
-        ("    tasks: []", "    tasks: 3\n    ask: x", 'answer: unknown name "ask"'),
+        ("    tasks: []", "    tasks: 3\n    ask: x", 'unknown name "ask" in answer.'),
         ("templates:", "templates: [", "is not valid YAML"),
         ("system: |", "system: [1]\nas_turns: |", "system is no text"),
     ],

@@ -72,9 +72,7 @@ def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
     raise AssertionError("transformers serve does not answer")
 
 
-def test_images_get_answers_and_tokens_are_counted(
-    served: tuple[str, str], tmp_path: Path
-) -> None:
+def test_images_get_answers_and_tokens_are_counted(served: tuple[str, str], tmp_path: Path) -> None:
     url, model = served
     done = annotate(
         todo(tmp_path, 2, prompt="What is in the image?"),

@@ -104,6 +104,7 @@ class Asking:
     failed: dict[str, str] = field(default_factory=dict)
     _hold_until: float = 0.0
     _in_a_row: int = 0
+    _sent: int = 0
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ask(self, endpoint: Endpoint, several: Sequence[Asked]) -> None:
@@ -119,7 +120,7 @@ class Asking:
         manners = self.manners
         async with endpoint.connected(manners.concurrency, manners.timeout) as line:
             # The first goes alone: a wrong key is told once, and its reply shows what images cost.
-            if await self._some(line, queue, at_most=1):
+            if await self._some(line, queue, alone=True):
                 return
             try:
                 async with asyncio.TaskGroup() as group:
@@ -128,11 +129,15 @@ class Asking:
             except ExceptionGroup as failures:
                 raise failures.exceptions[0] from None
 
-    async def _some(self, line: Line, queue: Iterator[Asked], at_most: int | None = None) -> bool:
-        """Ask from the queue until it is empty; return whether the money was what ended it."""
-        asked_for = 0
-        while asked_for != at_most and (asked := next(queue, None)) is not None:
-            asked_for += 1
+    async def _some(self, line: Line, queue: Iterator[Asked], *, alone: bool = False) -> bool:
+        """Ask from the queue until it is empty; return whether the money was what ended it.
+
+        Args:
+            line: the connection.
+            queue: what is left, for all that ask.
+            alone: end as soon as one request was sent.
+        """
+        while not (alone and self._sent) and (asked := next(queue, None)) is not None:
             if not await self._one(line, asked):
                 return True
             if self.bar is not None:
@@ -171,6 +176,7 @@ class Asking:
         """Send a request once and keep the reply; return why there is none."""
         # Whoever is killed from here on may have to pay for it: the next run counts it.
         self.journal.asked(asked.key, asked.most)
+        self._sent += 1
         try:
             data = await line.post(body)
         except (TryAgain, Refused, EndpointError) as failure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from visift.annotate.asking import Asked
@@ -89,6 +89,16 @@ def make_plan(
     before = sum((most for key in keys for most in journal.open.get(key, ())), before)
     known = len(keys & set(journal.replies))
     return Plan(items, key_of, tuple(asked.values()), unreadable, estimate, before, known)
+
+
+def rough_estimate(items: Iterable[ToAnnotate], prompts: Prompts, spending: Spending) -> Tokens:
+    """Return about how many tokens a list would take if all of it were asked; opens no image.
+
+    Raises:
+        InputError: as for `make_plan`.
+    """
+    sent = [_request(item, prompts).tokens(spending.tokens_per_image) for item in items]
+    return Tokens(sum(sent), spending.tokens_per_answer * len(sent))
 
 
 def _request(item: ToAnnotate, prompts: Prompts) -> Request:

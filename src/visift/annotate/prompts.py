@@ -22,6 +22,7 @@ _REPLIES = ("turns", "answer")
 _MARK = re.compile(r"\{([a-z_]+)\}")
 _MARKS = ("task", "question")
 _NO_TASK = "images"
+_FIX = "Start from what visift annotate --show-prompts prints."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Prompts:
             said = yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError) as error:
             problem = getattr(error, "problem", None) or "it cannot be read"
-            raise InputError(f"is not valid YAML: {problem}.", where=where) from None
+            raise InputError(f"is not valid YAML: {problem}.", where=where, fix=_FIX) from None
         return _prompts(said, where, None if path is None else str(path))
 
     def of(self, item: ToAnnotate) -> Template:
@@ -140,7 +141,7 @@ def _prompts(said: Any, where: str, name: str | None) -> Prompts:
     for key in ("given", "otherwise"):
         if texts[key] not in templates:
             near = did_you_mean(texts[key], templates)
-            raise InputError(f'"{key}" names no template.{near}', where=where)
+            raise InputError(f'"{key}" names no template.{near}', where=where, fix=_FIX)
     return Prompts(name=name, templates=templates, **texts)
 
 
@@ -153,9 +154,11 @@ def _template(name: str, said: Any, where: str) -> Template:
     if not asks:
         raise InputError(f'template "{name}" asks nothing.', where=where, fix="Write its asks.")
     if reply not in _REPLIES:
-        raise InputError(f'template "{name}": reply is neither turns nor answer.', where=where)
+        raise InputError(
+            f'template "{name}": reply is neither turns nor answer.', where=where, fix=_FIX
+        )
     if not isinstance(tasks, list) or not all(isinstance(one, str) for one in tasks):
-        raise InputError(f'template "{name}": tasks is no list of texts.', where=where)
+        raise InputError(f'template "{name}": tasks is no list of texts.', where=where, fix=_FIX)
     for mark in _MARK.findall(asks):
         if mark not in _MARKS:
             raise InputError(
@@ -168,11 +171,11 @@ def _template(name: str, said: Any, where: str) -> Template:
 
 def _mapping(said: Any, what: str, where: str, known: list[str] | None) -> dict[str, Any]:
     if not isinstance(said, dict) or not all(isinstance(key, str) for key in said):
-        raise InputError(f"{what}: names with values were expected.", where=where)
+        raise InputError(f"{what}: names with values were expected.", where=where, fix=_FIX)
     for key in said:
         if known is not None and key not in known:
             raise InputError(
-                f'{what}: unknown name "{key}".{did_you_mean(key, known)}',
+                f'unknown name "{key}" in {what}.{did_you_mean(key, known)}',
                 where=where,
                 fix=f"Known: {', '.join(known)}.",
             )
@@ -182,5 +185,5 @@ def _mapping(said: Any, what: str, where: str, known: list[str] | None) -> dict[
 def _string(said: dict[str, Any], key: str, where: str, what: str) -> str | None:
     text = said.get(key)
     if text is not None and not isinstance(text, str):
-        raise InputError(f"{what} is no text.", where=where)
+        raise InputError(f"{what} is no text.", where=where, fix=_FIX)
     return text

@@ -101,7 +101,7 @@ def check_output(output: Path, others: Sequence[Path], *, overwrite: bool) -> No
     """
     if output.suffix.lower() not in _SUFFIXES:
         raise InputError(
-            "--output names no .jsonl or .json file.",
+            "ends in neither .jsonl nor .json.",
             where=str(output),
             fix="For example: -o annotated.jsonl",
         )

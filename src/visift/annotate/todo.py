@@ -107,11 +107,11 @@ def _item(line: bytes, where: str) -> ToAnnotate:
     try:
         said = msgspec.json.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
         raise InputError(
             "is no JSON object.", where=where, fix='Such a line: {"uid": "1", "image": "a/1.jpg"}'
-        ) from None
-    if not isinstance(said, dict):
-        raise InputError("is no JSON object.", where=where)
+        )
     texts = {name: _text(said, name, where) for name in _TEXTS}
     uid = said.get("uid")
     if not isinstance(uid, str | int) or isinstance(uid, bool) or uid == "":

@@ -30,7 +30,7 @@ COMMANDS = {
     "report": "write the report of a finished run again",
     "apply": "rebuild a selection elsewhere, or from a published list",
     "compare": "hold selections against each other",
-    "annotate": "have conversations written for selected images, by a model or people",
+    "annotate": "have images annotated, by a model or by people",
     "methods": "list the selection methods, or the parameters of one",
     "demo": "make a small pool with planted structure and select from it",
     "compose": "put a LLaVA together from the parts it is published in",

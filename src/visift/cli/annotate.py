@@ -167,11 +167,10 @@ def command(
 
     if model is None:
         raise InputError("no model was named.", fix="Name it as the endpoint does: --model NAME")
-    if concurrency < 1 or timeout <= 0 or max_tokens < 1 or max_side < 0:
-        raise InputError(
-            "--concurrency, --timeout, --max-tokens and --max-side are numbers above 0.",
-            fix="Leave them out: their defaults will do.",
-        )
+    counts = {"--concurrency": concurrency, "--timeout": timeout, "--max-tokens": max_tokens}
+    for flag, number in {**counts, "--max-side": max_side + 1}.items():
+        if number <= 0:
+            raise InputError(f"{flag} is too small.", fix="Leave it out: its default will do.")
     outcome = annotate(
         todo,
         image_folder=_images(image_folder, todo),
@@ -228,10 +227,12 @@ def _key(name: str | None) -> str | None:
 def _parameters(pairs: list[str]) -> dict[str, Any]:
     """Return parameters of requests: JSON where a value is that, else text."""
     from visift.annotate.request import RESERVED
-    from visift.cli.select import read_settings
 
     parameters: dict[str, Any] = {}
-    for name, value in read_settings(pairs).items():
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f'--set "{pair}" has no "=".', fix="For example: --set temperature=0")
         if name in RESERVED:
             raise InputError(
                 f"--set {name} is not possible.", fix="visift annotate sets it itself."

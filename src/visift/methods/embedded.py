@@ -34,24 +34,16 @@ from visift.methods.image_ranking import (
 from visift.methods.method import param
 from visift.methods.ranking import by_key, tie_order
 from visift.methods.row_scores import Direction, RowScores, cut_facts
+from visift.models.encoder_facts import Pooling
 from visift.models.ref import ModelRef
 from visift.numerics.neighbours import unit_rows
 from visift.pool.pool import Pool
 from visift.selection import Choice
-from visift.signals.embeddings import (
-    EMBEDDING,
-    EncoderPooling,
-    ImageEmbedding,
-    encoder_for,
-)
+from visift.signals.embeddings import EMBEDDING, ImageEmbedding, encoder_for
 
 Float = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Vectors = NDArray[np.float32]
-
-#: Items whose vectors are in memory at a time where they are read in blocks.
-BLOCK_ITEMS = 8192
-
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -70,54 +62,6 @@ class Inputs:
     there: IntArray
     embeddings: Measured
     encoder: str
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """Items with their vectors.
-
-    Attributes:
-        items: M items.
-        labels: the group each is ranked in.
-        groups: (G,) the items of each group in tie-key order.
-        singles: kept and text-only rows.
-        there: rows that are kept or had and have a vector, in tie-key order.
-        embeddings: of the rows of all of them.
-    """
-
-    items: ImageItems
-    labels: Labelled
-    groups: Sequence[IntArray]
-    singles: Singles
-    there: IntArray
-    embeddings: Measured
-
-    def __len__(self) -> int:
-        return len(self.items.first)
-
-    def vectors(self, items: IntArray) -> Vectors:
-        """Return (m, d) unit vectors of m items."""
-        return self.of_rows(self.items.first[items])
-
-    def of_rows(self, rows: IntArray) -> Vectors:
-        """Return (n, d) unit vectors of n rows."""
-        return unit_rows(self.embeddings.take(EMBEDDING, rows))
-
-    def blocks(self, items: IntArray) -> Iterator[tuple[IntArray, Vectors]]:
-        """Yield some items and their vectors, a block at a time."""
-        for start in range(0, len(items), BLOCK_ITEMS):
-            some = items[start : start + BLOCK_ITEMS]
-            yield some, self.vectors(some)
-
-    def mean(self, items: IntArray) -> Float:
-        """Return (d,) the mean vector of some items."""
-        sums = [vectors.sum(axis=0, dtype=np.float64) for _, vectors in self.blocks(items)]
-        return np.asarray(np.sum(sums, axis=0) / len(items))
-
-    def named(self, group: int, count: int) -> str:
-        """Return how some images of a group are spoken of: `1,234 coco images`."""
-        label = self.labels.labels[group]
-        return f"{count:,} {'' if label == EVERYTHING else f'{label} '}images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +102,7 @@ class ByEmbedding:
         doc="image encoder, a hub id or a folder; auto: facebook/dinov2-base, or with "
         "--model builtin:tiny that model's own tower",
     )
-    pooling: EncoderPooling = param(
+    pooling: Pooling = param(
         "auto", origin="ours", doc="of the encoder's output; auto: by its family"
     )
     unit: ItemUnit = param("image", origin="ours", doc="choose images (rows follow), or rows")
@@ -171,7 +115,7 @@ class ByEmbedding:
     @property
     def kind(self) -> Literal["source"] | None:
         """The label that items are ranked by; None ranks all of them together."""
-        return "source" if getattr(self, "per_source", False) else None
+        return None
 
     def measure(self, pool: Pool, lab: Lab, budget: Budget | None) -> Inputs:
         """Ask for one embedding an image, of kept and had images, too, if they count."""
@@ -252,6 +196,20 @@ class ByEmbedding:
         return _with_facts(choice, space, ranked, inputs.encoder)
 
 
+@dataclass(frozen=True, slots=True)
+class InGroups(ByEmbedding):
+    """Parameters of those that may look at every source by itself."""
+
+    per_source: bool = param(
+        False, origin="ours", doc="every source by itself, in the pool's mixture"
+    )
+
+    @property
+    def kind(self) -> Literal["source"] | None:
+        """See `ByEmbedding.kind`."""
+        return "source" if self.per_source else None
+
+
 def _with_facts(choice: Choice, space: Space, ranked: Ranked, encoder: str) -> Choice:
     """Return a choice with the facts and ties of the score, not of the rank."""
     items = space.items
@@ -277,31 +235,3 @@ def _like_one_left_out(
     _, number = np.unique(level, return_inverse=True)
     place = cell * (int(number.max(initial=0)) + 1) + number
     return np.isin(place, place[~chosen])
-
-
-def most_items(pool: Pool, space: Space, text: IntArray, policy: TextOnly, budget: Budget) -> int:
-    """Return a number of items that a budget allows at most, the cheapest ones taken.
-
-    Args:
-        pool: what rows refer to.
-        space: the items.
-        text: text-only rows.
-        policy: what becomes of them.
-        budget: the budget.
-    """
-    if budget.unit == "images":
-        return len(space)  # items may share images, and cost nothing then
-    budget = priced(pool, budget, None)
-    limit = budget_limit(pool, space.items.rows, text, policy, budget)
-    costs = row_costs(pool, space.items.rows, budget)
-    sums = np.sort(np.add.reduceat(costs, space.items.starts[:-1]))
-    return int(np.searchsorted(np.cumsum(sums), limit, side="right"))
-
-
-def groups_of_rows(pool: Pool, space: Space, rows: IntArray) -> IntArray:
-    """Return (n,) the group of items each of some other rows belongs to, -1 for none."""
-    if space.labels.labels == (EVERYTHING,):
-        return np.zeros(len(rows), np.int64)
-    number = {label: g for g, label in enumerate(space.labels.labels)}
-    names = pool.index["source"].take(pa.array(rows)).to_pylist()
-    return np.array([number.get(name, -1) for name in names], np.int64)

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from visift.budget import Budget
 from visift.methods.cuts import CutTable
-from visift.methods.embedded import ByEmbedding, Float, Inputs, IntArray, Ranked, most_items
+from visift.methods.embedded import Float, InGroups, Inputs, IntArray, Ranked, most_items
 from visift.methods.kcenter import CAP, beyond_cap, ranks_after
 from visift.methods.method import param
 from visift.pool.pool import Pool
@@ -23,7 +23,7 @@ from visift.selection import Choice
 
 
 @dataclass(frozen=True, slots=True)
-class Herding(ByEmbedding):
+class Herding(InGroups):
     """Images that together have the mean of the pool, or of their source."""
 
     name: ClassVar[str] = "herding"
@@ -35,9 +35,6 @@ class Herding(ByEmbedding):
     coverage: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    per_source: bool = param(
-        False, origin="ours", doc="towards the mean of every source, in the pool's mixture"
-    )
     cap: int = param(
         CAP, origin="ours", doc="images compared, of each source if per_source; others come last",
         low=1,

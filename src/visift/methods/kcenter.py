@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 from visift.budget import Budget
 from visift.methods.cuts import CutTable
 from visift.methods.embedded import (
-    ByEmbedding,
     Float,
+    InGroups,
     Inputs,
     IntArray,
     Ranked,
@@ -31,12 +31,13 @@ from visift.selection import Choice
 
 #: Images that are compared [ours]: each step passes over all of them.
 CAP = 200_000
-#: Squared distances below this share of the mean squared length are rounding noise of float32.
-_SAME = 1e-6
+#: Squared distances below this share of the squared lengths are rounding noise of float32.
+_SAME = 5e-7
+_POINTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class KCenter(ByEmbedding):
+class KCenter(InGroups):
     """Images that leave none far from a chosen one."""
 
     name: ClassVar[str] = "kcenter"
@@ -48,7 +49,6 @@ class KCenter(ByEmbedding):
     coverage: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    per_source: bool = param(False, origin="ours", doc="inside every source, in the pool's mixture")
     first: Literal["mean", "key"] = param(
         "mean", origin="ours", doc="where nothing is there yet: nearest the mean, or lowest tie key"
     )
@@ -97,11 +97,12 @@ class KCenter(ByEmbedding):
     ) -> tuple[IntArray, Float]:
         """Return (m,) rank and distance of the items of one group."""
         X = space.vectors(mine[: self.cap])
-        away = np.linalg.norm(X - space.mean(mine), axis=1)
+        away = _squared(X, space.mean(mine)[None].astype(X.dtype))[:, 0]
         inner = np.flatnonzero(away <= np.percentile(away, self.drop_outliers))
         first = int(np.argmin(away[inner])) if self.first == "mean" else 0
         begun = space.of_rows(there) if len(there) else None
-        order, distance = farthest_first(X[inner], min(count, len(inner)), first, begun)
+        points = X if len(inner) == len(X) else X[inner]
+        order, distance = farthest_first(points, min(count, len(inner)), first, begun)
         value = np.full(len(mine), np.nan)
         value[inner] = distance
         return ranks_after(inner[order], len(mine)), value
@@ -144,25 +145,41 @@ def farthest_first(
         (count,) numbers of points, and (n,) distance of each to what was chosen before it, or of
         those not chosen to all that was; NaN for `first`, where nothing was.
     """
-    norms = np.einsum("ij,ij->i", X, X).astype(np.float64)
-    same = _SAME * float(norms.mean()) if len(X) else 0.0
-    nearest = np.full(len(X), np.inf)
+    lengths = np.einsum("ij,ij->i", X, X).astype(np.float64)
+    nearest, left = np.full(len(X), np.inf), np.full(len(X), np.nan)
+    order = np.empty(count, np.int64)
+    begun = X[:0] if there is None else there
 
-    def come_closer(point: NDArray[Any]) -> None:
-        squared = norms + float(point @ point) - 2.0 * (X @ point)
-        np.minimum(nearest, np.where(squared < same, 0.0, squared), out=nearest)
+    def come_closer(points: NDArray[Any]) -> None:
+        np.minimum(nearest, _squared(X, points, lengths).min(axis=1), out=nearest)
 
-    order, left = np.empty(count, np.int64), np.full(len(X), np.nan)
     with threadpool_limits(1, user_api="blas"):
-        for point in () if there is None else there:
-            come_closer(point)
+        for start in range(0, len(begun), _POINTS_AT_ONCE):
+            come_closer(begun[start : start + _POINTS_AT_ONCE])
         for step in range(count):
             begins = step == 0 and np.isinf(nearest).all()
             at = first if begins else int(np.argmax(nearest))
             order[step] = at
             left[at] = np.nan if begins else np.sqrt(nearest[at])
-            come_closer(X[at])
+            come_closer(X[at : at + 1])
             nearest[at] = -1.0
     others = nearest >= 0
     left[others] = np.sqrt(nearest[others])
     return order, left
+
+
+def _squared(
+    X: NDArray[Any], points: NDArray[Any], lengths: Float | None = None
+) -> NDArray[np.float64]:
+    """Return (n, m) squared distances of n vectors to m points; rounding noise is 0.
+
+    Args:
+        X: (n, d).
+        points: (m, d).
+        lengths: (n,) squared lengths of X, where they are known.
+    """
+    if lengths is None:
+        lengths = np.einsum("ij,ij->i", X, X).astype(np.float64)
+    own = np.einsum("ij,ij->i", points, points).astype(np.float64)
+    squared = lengths[:, None] + own - 2.0 * (X @ points.T)
+    return np.where(squared < _SAME * (lengths[:, None] + own), 0.0, squared)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from visift.budget import Budget
 from visift.methods.cuts import CutTable
-from visift.methods.embedded import ByEmbedding, Float, Inputs, Ranked
+from visift.methods.embedded import Float, InGroups, Inputs, Ranked
 from visift.methods.method import param
 from visift.numerics.cluster import kmeans_by_group
 from visift.numerics.neighbours import unit_rows
@@ -28,7 +28,7 @@ PER_MILLION, AT_LEAST = 100, 10
 
 
 @dataclass(frozen=True, slots=True)
-class Prototypes(ByEmbedding):
+class Prototypes(InGroups):
     """Images far from (or near) the nearest of K prototypes."""
 
     name: ClassVar[str] = "prototypes"
@@ -40,9 +40,6 @@ class Prototypes(ByEmbedding):
     coverage: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    per_source: bool = param(
-        False, origin="ours", doc="cluster and rank inside every source, in the pool's mixture"
-    )
     order: Literal["hard", "easy"] = param(
         "hard", origin="paper", doc="hard: far from the prototypes first; easy: near ones"
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from visift.amounts import counted
 from visift.budget import Budget
 from visift.methods.cuts import CutTable
-from visift.methods.embedded import ByEmbedding, Float, Inputs, IntArray, Ranked, Space
+from visift.methods.embedded import Float, InGroups, Inputs, IntArray, Ranked, Space
 from visift.methods.method import param
 from visift.methods.ranking import fill_seats, places_within
 from visift.numerics.cluster import kmeans_by_group
@@ -33,7 +33,7 @@ MOST_TYPICAL = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class TypiClust(ByEmbedding):
+class TypiClust(InGroups):
     """The most typical images of every cluster, clusters by their size."""
 
     name: ClassVar[str] = "typiclust"

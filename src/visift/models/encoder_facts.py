@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from visift.models.ref import ModelRef
+
+#: What of an encoder's output is the vector of an image, see `ImageEncoder.load`.
+Pooling = Literal["auto", "cls", "pooled", "mean"]
 
 DINOV2_BASE = "facebook/dinov2-base"
 #: As its configuration and processor on the hub say, so that planning asks no hub for the default.

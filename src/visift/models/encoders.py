@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +16,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from visift.errors import ModelError
+from visift.models.encoder_facts import Pooling
 from visift.models.ref import ModelRef
 from visift.models.vlm import import_transformers, one_cpu_thread
-
-Pooling = Literal["auto", "cls", "pooled", "mean"]
 
 #: What architectures call the parameters of tokens that stand before the patches.
 _CLASS_TOKEN = "cls_token"

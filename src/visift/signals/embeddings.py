@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 from PIL import Image
 
 from visift.errors import InputError
 from visift.models.devices import needs_models
-from visift.models.encoder_facts import DINOV2_BASE, read_encoder_facts
+from visift.models.encoder_facts import DINOV2_BASE, Pooling, read_encoder_facts
 from visift.models.ref import BUILTIN_TINY, ModelRef
 from visift.signals.batching import measure_in_batches
 from visift.signals.cost import Cost, Load, value_bytes
 from visift.signals.signal import Column, ImageItem, Measure, Unit, Values
-
-EncoderPooling = Literal["auto", "cls", "pooled", "mean"]
 
 EMBEDDING = "image_embedding"
 AUTO = "auto"
@@ -42,7 +40,7 @@ class ImageEmbedding:
     columns: ClassVar[tuple[Column, ...]] = (Column(EMBEDDING, "float16", (None,)),)
 
     model: ModelRef | None
-    pooling: EncoderPooling = "auto"
+    pooling: Pooling = "auto"
     batch_size: int = 16
 
     def cost(self, load: Load) -> Cost:
