@@ -85,6 +85,8 @@ class RunConfig:
         model: of the signals; None where none is needed.
         budget: as written; None for the method's own.
         seed: of ties and draws.
+        near_duplicates: bits of 64 in which the hash of an image may differ from that of one that
+            stays, for it to be left out; None leaves near-duplicates in.
         max_unusable: share of records that may be set aside, as written.
         signals: parquet files of numbers measured elsewhere.
         export: trainers to write for.
@@ -102,6 +104,7 @@ class RunConfig:
     signals: tuple[str, ...] = ()
     export: tuple[str, ...] = ("llava",)
     nested: bool = False
+    near_duplicates: int | None = None
     engine: EngineConfig = field(default_factory=EngineConfig)
 
     @property

@@ -19,7 +19,7 @@ from visift.export.exporter import DEFAULTS, ExportOptions
 from visift.export.trainers import write_export
 from visift.methods.controls import matched_control, proportional_random
 from visift.methods.method import Setting
-from visift.pool.annotations import Annotations, without_conversation
+from visift.pool.annotations import Annotations
 from visift.pool.pool import Pool
 from visift.report.gallery import Gallery, gallery
 from visift.rundir import read_costs, read_settings
@@ -73,7 +73,7 @@ class Run:
 
     def wanted(self) -> Rows:
         """Return the chosen rows that have no conversation, and nobody has written one yet."""
-        bare = self.rows[without_conversation(self.pool)[self.rows]]
+        bare = self.rows[self.pool.unannotated[self.rows]]
         there = np.fromiter(self.annotations.of_row, np.int64, len(self.annotations.of_row))
         return bare[~np.isin(bare, there)]
 
@@ -139,7 +139,7 @@ class Run:
 
         Nobody has annotated the random arms of images, and that would cost as much again.
         """
-        if not without_conversation(self.pool)[self.rows].any():
+        if not self.pool.unannotated[self.rows].any():
             arms = {"subset": self.rows, "control": self.control, "random": self.random}
             return self.pool, arms
         if wanted := len(self.wanted()):

@@ -23,7 +23,7 @@ from visift.methods.cutting import ask_tokens, limit_of, priced
 from visift.methods.method import Method, build
 from visift.methods.method import settings as settings_of
 from visift.models.ref import ModelRef
-from visift.pool.annotations import Annotations, without_conversation
+from visift.pool.annotations import Annotations
 from visift.pool.pool import Pool
 from visift.rundir import RunFolder
 from visift.say import (
@@ -32,6 +32,7 @@ from visift.say import (
     say_card,
     say_left_out,
     say_method,
+    say_near_duplicates,
     say_nothing,
     say_plan,
     say_pool,
@@ -41,6 +42,7 @@ from visift.say import (
 from visift.selection import Selection
 from visift.signals.imported import Imported, SignalFile
 from visift.staff import cache_folder, staffing
+from visift.thinning import ask_hashes, without_near_duplicates
 from visift.unusable import Quarantine
 from visift.wanted import how_to_go_on, open_annotations, write_wanted
 
@@ -59,6 +61,7 @@ def select(
     task_field: str | None = None,
     source_field: str | None = None,
     hash_images: bool = False,
+    near_duplicates: int | None = None,
     settings: Mapping[str, Any] | None = None,
     signals: Paths = (),
     max_unusable: str | float = "1%",
@@ -84,6 +87,8 @@ def select(
         task_field: see `Pool.open`.
         source_field: see `Pool.open`.
         hash_images: see `Pool.open`.
+        near_duplicates: leave out images whose 64-bit hashes differ in at most so many bits from
+            one that stays.
         settings: parameters of the method, by name.
         signals: parquet files of numbers measured elsewhere.
         max_unusable: share of records that may be set aside.
@@ -109,6 +114,7 @@ def select(
         task_field=task_field,
         source_field=source_field,
         hash_images=hash_images,
+        near_duplicates=near_duplicates,
         method=method or "",
         settings=dict(settings or {}),
         model=model,
@@ -162,9 +168,15 @@ def execute(
     found.check(pool, asked.allowed, "Nothing was measured yet.")
     for trainer in config.export:
         there = np.union1d(pool.rows("candidate"), pool.rows("kept"))
-        check_export(trainer, pool, there[~without_conversation(pool)[there]])
+        check_export(trainer, pool, there[~pool.unannotated[there]])
     annotations = open_annotations(pool, output)
     lab = lab_for(config, pool, asked.imported, progress or Silent(), annotations)
+    if config.near_duplicates is not None:
+        pool, count = without_near_duplicates(
+            pool, *ask_hashes(pool, lab), config.near_duplicates, config.seed
+        )
+        lab.pool = pool
+        say_near_duplicates(say, count, config.near_duplicates)
     budget, tokens = counted_budget(say, pool, lab, config.model, asked.budget)
     try:
         inputs = asked.method.measure(pool, lab, budget)

@@ -133,6 +133,12 @@ def say_left_out(say: Say, choice: Choice) -> None:
         say("Left out", f"{counted(left, 'record')}: {kind} → scores.parquet names which")
 
 
+def say_near_duplicates(say: Say, count: int, bits: int) -> None:
+    """Say how many records show nearly what another one shows."""
+    near = f"near-duplicates (at most {bits} of 64 bits differ)"
+    say("Left out", f"{counted(count, 'record')}: {near} → scores.parquet names of which")
+
+
 def say_budget(say: Say, lab: LocalLab, budget: Budget, exact: bool) -> None:
     """Say what a budget in tokens counts, and who does; `exact` where it is no estimate."""
     if budget.unit != "tokens":

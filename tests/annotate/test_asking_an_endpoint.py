@@ -385,6 +385,14 @@ def test_a_refusal_of_us_stops_at_once(code: int, tmp_path: Path) -> None:
     assert not (tmp_path / "out.jsonl").exists()
 
 
+def test_a_wrong_key_is_told_once_though_the_first_image_cannot_be_sent(tmp_path: Path) -> None:
+    listed = todo(tmp_path, 9)
+    (tmp_path / "a/0.png").write_bytes(b"no image")
+    with chat(status(401)) as server, pytest.raises(EndpointError):
+        ask(server, tmp_path, listed)
+    assert len(server.asked) == 1
+
+
 def test_images_follow_no_redirect(tmp_path: Path) -> None:
     with chat() as elsewhere, chat(status(307, Location=elsewhere.url)) as server:
         with pytest.raises(EndpointError, match="a redirect") as stop:

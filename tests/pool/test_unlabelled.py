@@ -233,6 +233,14 @@ def test_images_in_a_parquet_file_are_its_own(tmp_path: Path) -> None:
     assert names(Pool.open(bare)) == ["0"]
 
 
+def test_records_may_find_their_images_in_a_parquet_file(tmp_path: Path) -> None:
+    images = embed(tmp_path / "images.parquet", [(png(4), "a/4.png"), (png(5), "5.png")])
+    file = write_json(tmp_path / "pool.json", [talk(image="a/4.png"), talk(image="6.png")])
+    pool = Pool.open(file, image_folder=images)
+    assert pool.faults == [None, "image missing: 6.png"]
+    assert pool.image_bytes(pool.record(0).images[0]) == png(4)
+
+
 def test_names_of_images_in_parquet_lead_nowhere_else(tmp_path: Path) -> None:
     same = png(1)
     given = [(same, "a.png"), (same, "a.png"), (png(2), "a.png"), (png(3), "/etc/a.png")]

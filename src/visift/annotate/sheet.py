@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from visift.files import disk_errors, write_atomically
 from visift.pool.record import IMAGE_TAG
 
 NAME = "to_annotate.csv"
-COLUMNS = ("uid", "image", "rank", "task", "reason", "question", "answer")
+COLUMNS = ("uid", "image", "rank", "rank in task", "task", "reason", "question", "answer")
 _READ = ("uid", "question", "answer")
 # What a spreadsheet would take for a formula; the sign before it keeps it a text.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
@@ -33,10 +34,13 @@ def write_sheet(path: Path, items: Sequence[ToAnnotate]) -> None:
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow(COLUMNS)
+    of_task: Counter[str | None] = Counter()
     for item in items:
+        of_task[item.task] += 1
         question = (item.prompt or "").replace(IMAGE_TAG, "").strip()
         rank = "" if item.rank is None else str(item.rank)
-        cells = (item.uid, " | ".join(item.images), rank, item.task, item.reason, question, "")
+        place = (item.uid, " | ".join(item.images), rank, str(of_task[item.task]))
+        cells = (*place, item.task, item.reason, question, "")
         table.writerow([_guarded(cell or "") for cell in cells])
     with disk_errors(path):
         # The mark at the beginning tells Excel that this is UTF-8.

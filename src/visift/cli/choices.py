@@ -41,6 +41,13 @@ Settings = Annotated[
 TaskField = Annotated[Text, typer.Option(metavar="NAME", help="Field that holds the task.")]
 SourceField = Annotated[Text, typer.Option(metavar="NAME", help="Field that holds the source.")]
 HashImages = Annotated[bool, typer.Option("--hash-images", help="Know images by their bytes.")]
+NearDuplicates = Annotated[
+    int | None,
+    typer.Option(
+        metavar="BITS",
+        help="Leave out images that nearly equal another: at most BITS of 64 differ.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 RunDir = Annotated[str, typer.Argument(metavar="RUN_DIR", help="Folder of a finished run.")]

@@ -15,6 +15,7 @@ from visift.cli.choices import (
     ImageFolder,
     Keep,
     Model,
+    NearDuplicates,
     Pools,
     Settings,
     Signals,
@@ -55,6 +56,7 @@ def command(
     task_field: TaskField = None,
     source_field: SourceField = None,
     hash_images: HashImages = False,
+    near_duplicates: NearDuplicates = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Measure a sample here for the times; keeps nothing.")
     ] = False,
@@ -97,6 +99,7 @@ def command(
         budget=budget,
         seed=seed,
         signals=tuple(signals),
+        near_duplicates=near_duplicates,
         engine=EngineConfig(cache, workers),
     )
     seconds = probe_seconds if probe_seconds is not None else PROBE_SECONDS if probe else None

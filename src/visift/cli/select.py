@@ -15,6 +15,7 @@ from visift.cli.choices import (
     ImageFolder,
     Keep,
     Model,
+    NearDuplicates,
     Pools,
     Settings,
     Signals,
@@ -87,6 +88,7 @@ def command(
     task_field: TaskField = None,
     source_field: SourceField = None,
     hash_images: HashImages = False,
+    near_duplicates: NearDuplicates = None,
     nested: Annotated[bool | None, typer.Option("--nested", help="Export in rank order.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another run in --output.")
@@ -117,6 +119,7 @@ def command(
         signals=tuple(signals) or base.signals,
         export=tuple(export) or base.export,
         nested=base.nested if nested is None else nested,
+        near_duplicates=base.near_duplicates if near_duplicates is None else near_duplicates,
         engine=_replaced(
             base.engine,
             cache=cache,

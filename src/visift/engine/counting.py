@@ -23,7 +23,7 @@ from visift.engine.store import Keys, Store, first_places, item_keys, signal_fol
 from visift.engine.trainings import Training, Tuned, training_for
 from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
-from visift.pool.annotations import Annotations, without_conversation
+from visift.pool.annotations import Annotations
 from visift.pool.pool import Pool
 from visift.signals.cost import Cost, Load
 from visift.signals.imported import Imported
@@ -96,7 +96,7 @@ class CountingLab:
 
     def instructions(self, rows: Rows, purpose: str) -> Targets:
         """See `Lab.instructions`; what is not written yet is counted, and stands for itself."""
-        bare = rows[without_conversation(self.pool)[rows]].tolist()
+        bare = rows[self.pool.unannotated[rows]].tolist()
         there = [row for row in bare if row in self.annotations.of_row]
         self.wanted += len(bare) - len(there)
         return {row: self.annotations.turns(row) for row in there}

@@ -25,7 +25,7 @@ from visift.engine.store import Keys, Store, first_places, item_keys
 from visift.engine.trainings import Training, Tuned, training_for
 from visift.errors import AnnotationNeeded
 from visift.models.ref import ModelRef
-from visift.pool.annotations import Annotations, without_conversation
+from visift.pool.annotations import Annotations
 from visift.pool.pool import Pool
 from visift.signals.cost import Load
 from visift.signals.imported import Imported
@@ -179,7 +179,7 @@ class LocalLab:
 
     def instructions(self, rows: Rows, purpose: str) -> Targets:
         """See `Lab.instructions`."""
-        bare = rows[without_conversation(self.pool)[rows]].tolist()
+        bare = rows[self.pool.unannotated[rows]].tolist()
         lacking = [row for row in bare if row not in self.annotations.of_row]
         if lacking:
             raise AnnotationNeeded(
@@ -241,7 +241,7 @@ class LocalLab:
 
     def _answer(self, handle: Handle) -> Measured:
         signal, items = handle.signal, handle.items
-        given = self.imported.answer(self.pool, signal.columns, signal.unit)
+        given = self.imported.answer(self.pool, signal.columns, signal.unit, self.cache)
         if given is not None:
             values = ByRow(given.values, given.starts, given.flat)
             failed = int((~values.ok(handle.rows)).sum())

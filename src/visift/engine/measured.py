@@ -109,13 +109,30 @@ class ByRow:
         values = self.values.gather(column, self._items(rows))
         if bool((counts == 1).all()):
             return values
-        sums = np.add.reduceat(values.astype(np.float64), np.cumsum(counts) - counts, axis=0)
-        return np.asarray(sums / counts.reshape(-1, *([1] * (values.ndim - 1))))
+        return _means(values, counts)
 
     def blocks(self, column: str, rows: Rows) -> Iterator[NDArray[Any]]:
         """See `Measured.blocks`."""
         for start in range(0, len(rows), BLOCK_ROWS):
             yield self.take(column, rows[start : start + BLOCK_ROWS])
+
+
+def _means(values: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean of each row's values, float64; most rows have only one, which costs no sum.
+
+    Args:
+        values: of the rows' items, row after row.
+        counts: items of each row, at least one.
+    """
+    starts = np.cumsum(counts) - counts
+    means = values[starts].astype(np.float64)
+    several = np.flatnonzero(counts > 1)
+    number = counts[several]
+    before = np.cumsum(number) - number
+    items = np.repeat(starts[several] - before, number) + np.arange(int(number.sum()))
+    sums = np.add.reduceat(values[items].astype(np.float64), before, axis=0)
+    means[several] = sums / number.reshape(-1, *([1] * (values.ndim - 1)))
+    return np.asarray(means)
 
 
 @dataclass(frozen=True, slots=True)

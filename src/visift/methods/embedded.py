@@ -6,12 +6,11 @@ embeddings, and groups take turns by seat order, so that every budget is a prefi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from visift.budget import Budget
@@ -19,13 +18,10 @@ from visift.engine.lab import Examples, Lab
 from visift.engine.measured import Measured
 from visift.errors import InputError
 from visift.methods.cuts import CutTable
-from visift.methods.cutting import priced, row_costs
-from visift.methods.grouping import EVERYTHING, Labelled, label_groups
+from visift.methods.grouping import label_groups
 from visift.methods.image_items import Scored, choose_items
 from visift.methods.image_ranking import (
-    ImageItems,
     ItemUnit,
-    Singles,
     TextOnly,
     budget_limit,
     held_apart,
@@ -34,16 +30,13 @@ from visift.methods.image_ranking import (
 from visift.methods.method import param
 from visift.methods.ranking import by_key, tie_order
 from visift.methods.row_scores import Direction, RowScores, cut_facts
+from visift.methods.vectors import Float, IntArray, Space
 from visift.models.encoder_facts import Pooling
 from visift.models.ref import ModelRef
-from visift.numerics.neighbours import unit_rows
 from visift.pool.pool import Pool
 from visift.selection import Choice
 from visift.signals.embeddings import EMBEDDING, ImageEmbedding, encoder_for
 
-Float = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Inputs:

@@ -15,9 +15,9 @@ from threadpoolctl import threadpool_limits
 
 from visift.budget import Budget
 from visift.methods.cuts import CutTable
-from visift.methods.embedded import Float, InGroups, Inputs, IntArray, Ranked, most_items
-from visift.methods.kcenter import CAP, beyond_cap, ranks_after
+from visift.methods.embedded import InGroups, Inputs, Ranked
 from visift.methods.method import param
+from visift.methods.vectors import CAP, Float, IntArray, beyond_cap, most_items, ranks_after
 from visift.pool.pool import Pool
 from visift.selection import Choice
 
@@ -46,22 +46,24 @@ class Herding(InGroups):
         count = len(space)
         if budget is not None:
             count = most_items(pool, space, inputs.text, self.text_only, budget)
-        rank, value = np.empty(len(space), np.int64), np.full(len(space), np.nan)
+        rank, near = np.empty(len(space), np.int64), np.full(len(space), np.nan)
         for mine in space.groups:
             sample = mine[: self.cap]
             X = space.vectors(sample)
             order, distance = herd(X, space.mean(mine), min(count, len(sample)))
             rank[mine] = ranks_after(order, len(mine))
-            value[sample[order]] = distance
+            near[sample[order]] = distance
 
         def reason(cuts: CutTable, item: int) -> str:
-            if np.isnan(value[item]):
+            if np.isnan(near[item]):
                 return f"drawn at random: beyond the {self.cap:,} images that are compared"
             g = int(space.labels.of[item])
             whole = space.named(g, len(space.groups[g]))
-            return f"brings the mean of those chosen to {value[item]:.3g} from that of {whole}"
+            return f"brings the mean of those chosen to {near[item]:.3g} from that of {whole}"
 
-        ranked = Ranked(rank, value, "none", reason, facts=beyond_cap(space, self.cap))
+        # What a step brings says nothing of an image by itself, so that there is no score.
+        none = np.full(len(space), np.nan)
+        ranked = Ranked(rank, none, "none", reason, facts=beyond_cap(space, self.cap))
         return self.take(pool, inputs, space, ranked, budget)
 
 

@@ -15,22 +15,21 @@ from threadpoolctl import threadpool_limits
 
 from visift.budget import Budget
 from visift.methods.cuts import CutTable
-from visift.methods.embedded import (
+from visift.methods.embedded import InGroups, Inputs, Ranked
+from visift.methods.method import param
+from visift.methods.vectors import (
+    CAP,
     Float,
-    InGroups,
-    Inputs,
     IntArray,
-    Ranked,
     Space,
+    beyond_cap,
     groups_of_rows,
     most_items,
+    ranks_after,
 )
-from visift.methods.method import param
 from visift.pool.pool import Pool
 from visift.selection import Choice
 
-#: Images that are compared [ours]: each step passes over all of them.
-CAP = 200_000
 #: Squared distances below this share of the squared lengths are rounding noise of float32.
 _SAME = 5e-7
 _POINTS_AT_ONCE = 64
@@ -106,28 +105,6 @@ class KCenter(InGroups):
         value = np.full(len(mine), np.nan)
         value[inner] = distance
         return ranks_after(inner[order], len(mine)), value
-
-
-def ranks_after(order: IntArray, count: int) -> IntArray:
-    """Return (count,) ranks: some items in their order, then all others in theirs.
-
-    Args:
-        order: (n,) numbers of the items that come first.
-        count: of all items.
-    """
-    rest = np.setdiff1d(np.arange(count), order, assume_unique=True)
-    rank = np.empty(count, np.int64)
-    rank[np.concatenate([order, rest])] = np.arange(count)
-    return rank
-
-
-def beyond_cap(space: Space, cap: int) -> dict[str, Any]:
-    """Return the notice that not all images were compared, where that is so."""
-    over = sum(max(len(mine) - cap, 0) for mine in space.groups)
-    if not over:
-        return {}
-    said = f"{len(space) - over:,} of {len(space):,} images were compared"
-    return {"notices": [f"{said}; the others come after them, at random (--set cap=…)."]}
 
 
 def farthest_first(

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from visift.budget import Budget
 from visift.methods.cuts import CutTable
-from visift.methods.embedded import Float, InGroups, Inputs, Ranked
+from visift.methods.embedded import InGroups, Inputs, Ranked
 from visift.methods.method import param
+from visift.methods.vectors import Float
 from visift.numerics.cluster import kmeans_by_group
 from visift.numerics.neighbours import unit_rows
 from visift.numerics.rounding import significant

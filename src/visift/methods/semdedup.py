@@ -15,9 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from visift.budget import Budget
 from visift.methods.cuts import CutTable
-from visift.methods.embedded import ByEmbedding, Float, Inputs, IntArray, Ranked, Space
+from visift.methods.embedded import ByEmbedding, Inputs, Ranked
 from visift.methods.method import param
 from visift.methods.ranking import tie_order
+from visift.methods.vectors import Float, IntArray, Space
 from visift.numerics.cluster import kmeans_by_group
 from visift.numerics.neighbours import unit_rows
 from visift.numerics.rounding import significant

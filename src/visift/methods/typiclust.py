@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from visift.amounts import counted
 from visift.budget import Budget
 from visift.methods.cuts import CutTable
-from visift.methods.embedded import Float, InGroups, Inputs, IntArray, Ranked, Space
+from visift.methods.embedded import InGroups, Inputs, Ranked
 from visift.methods.method import param
 from visift.methods.ranking import fill_seats, places_within
+from visift.methods.vectors import Float, IntArray, Space
 from visift.numerics.cluster import kmeans_by_group
 from visift.numerics.neighbours import mean_distance
 from visift.numerics.rounding import significant

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,8 @@ Vectors = NDArray[np.float32]
 
 #: Items whose vectors are in memory at a time where they are read in blocks.
 BLOCK_ITEMS = 8192
+#: Images that greedy methods compare [ours]: each step passes over all of them.
+CAP = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +103,25 @@ def groups_of_rows(pool: Pool, space: Space, rows: IntArray) -> IntArray:
     number = {label: g for g, label in enumerate(space.labels.labels)}
     names = pool.index["source"].take(pa.array(rows)).to_pylist()
     return np.array([number.get(name, -1) for name in names], np.int64)
+
+
+def ranks_after(order: IntArray, count: int) -> IntArray:
+    """Return (count,) ranks: some items in their order, then all others in theirs.
+
+    Args:
+        order: (n,) numbers of the items that come first.
+        count: of all items.
+    """
+    rest = np.setdiff1d(np.arange(count), order, assume_unique=True)
+    rank = np.empty(count, np.int64)
+    rank[np.concatenate([order, rest])] = np.arange(count)
+    return rank
+
+
+def beyond_cap(space: Space, cap: int) -> dict[str, Any]:
+    """Return the notice that not all images were compared, where that is so."""
+    over = sum(max(len(mine) - cap, 0) for mine in space.groups)
+    if not over:
+        return {}
+    said = f"{len(space) - over:,} of {len(space):,} images were compared"
+    return {"notices": [f"{said}; the others come after them, at random (--set cap=…)."]}

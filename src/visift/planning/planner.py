@@ -37,6 +37,7 @@ from visift.say import Say, say_nothing, say_pool
 from visift.signals.imported import Imported, SignalFile
 from visift.signals.signal import identity
 from visift.staff import cache_folder, staffing
+from visift.thinning import ask_hashes
 from visift.training.tuned import FineTuning
 
 #: Stands for every method that comes with visift.
@@ -56,6 +57,7 @@ def plan(
     task_field: str | None = None,
     source_field: str | None = None,
     hash_images: bool = False,
+    near_duplicates: int | None = None,
     settings: Mapping[str, Any] | None = None,
     signals: Paths = (),
     cache: str | Path | None = None,
@@ -78,6 +80,7 @@ def plan(
         task_field: see `select`.
         source_field: see `select`.
         hash_images: see `select`.
+        near_duplicates: see `select`; what would be left out is counted as if it stayed.
         settings: parameters of the method; not with `all`.
         signals: see `select`.
         cache: see `select`.
@@ -100,6 +103,7 @@ def plan(
         task_field=task_field,
         source_field=source_field,
         hash_images=hash_images,
+        near_duplicates=near_duplicates,
         method=method or ALL,
         settings=dict(settings or {}),
         model=model,
@@ -224,6 +228,8 @@ class _Planner:
         try:
             method = _method(config, name)
             _must_have_budget(method, config.budget)
+            if config.near_duplicates is not None:
+                ask_hashes(self.pool, lab)
             if budget is not None:
                 ask_tokens(self.pool, lab, config.model, budget)
             method.measure(self.pool, lab, budget)

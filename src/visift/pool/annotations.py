@@ -59,7 +59,7 @@ class Annotations:
             for row, images in enumerate(_named(written))
             if images and written.faults[row] is None and written.index["turns"][row].as_py()
         }
-        bare = without_conversation(pool)
+        bare = pool.unannotated
         named = _named(pool)
         found = {
             row: places[named[row]] for row in np.flatnonzero(bare).tolist() if named[row] in places
@@ -92,12 +92,6 @@ class Annotations:
             for row in rows.tolist()
         ]
         return both, np.array(places, np.int64)
-
-
-def without_conversation(pool: Pool) -> NDArray[np.bool_]:
-    """Return (N,) which records can be read and say nothing: images alone."""
-    silent = pool.index["turns"].to_numpy() == 0
-    return np.asarray(silent & np.asarray(pool.index["fault"].is_null()))
 
 
 def _named(pool: Pool) -> list[tuple[str, ...]]:

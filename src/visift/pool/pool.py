@@ -7,7 +7,7 @@ travels to worker processes by pickling: files are mapped again there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +56,7 @@ class Pool:
         hash_images: identify images by their bytes instead of path and size.
         limits: what decoding an image may cost.
         opened: what `open` was called with, as plain values.
+        dropped: by row, why it is left out beside what the pool itself leaves out, see `without`.
     """
 
     files: tuple[PoolFile, ...]
@@ -64,6 +65,7 @@ class Pool:
     hash_images: bool = False
     limits: ImageLimits = field(default_factory=ImageLimits)
     opened: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    dropped: Mapping[int, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(
@@ -257,7 +259,19 @@ class Pool:
             shown = self.images.sequence_of_row()
             bare = masks["candidate"] & self.unannotated & self._sound
             found |= shown_already(shown, {**masks, "candidate": bare})
-        return found
+        return {**self.dropped, **found}
+
+    def without(self, dropped: Mapping[int, str]) -> Pool:
+        """Return the same pool with more rows left out.
+
+        Args:
+            dropped: by row, the status it has then.
+        """
+        pool = replace(self, dropped={**self.dropped, **dropped})
+        known = {name: value for name, value in vars(self).items() if name not in vars(pool)}
+        known.pop("left_out", None)
+        vars(pool).update(known)
+        return pool
 
     @cached_property
     def _sound(self) -> NDArray[np.bool_]:

@@ -46,6 +46,7 @@ def setting_rows(run: Run) -> list[SettingRow]:
         ("task_field", pool.task_field, None, "field that holds the task"),
         ("source_field", pool.source_field, None, "field that holds the source"),
         ("hash_images", pool.hash_images, False, "images are known by their bytes"),
+        ("near_duplicates", config.near_duplicates, None, "bits of 64 in which images may differ"),
         ("keep", ", ".join(map(short_path, pool.keep)), "", "records that are always in"),
         ("have", ", ".join(map(short_path, pool.have)), "", "records that are never chosen"),
         ("signals", ", ".join(map(short_path, config.signals)), "", "numbers measured elsewhere"),

@@ -6,6 +6,9 @@ others. A signal whose columns are all there is not measured, and needs no model
 
 from __future__ import annotations
 
+import math
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from visift.errors import InputError
+from visift.files import disk_errors
 from visift.pool.pool import Pool
 from visift.signals.signal import Column, Unit
 
@@ -26,6 +30,8 @@ Key = Literal["row", "uid", "image"]
 KEYS: tuple[Key, ...] = ("row", "uid", "image")
 NO_VALUE = "no value in --signals"
 _BATCH_ROWS = 4096
+#: Values beyond this many bytes do not stay in memory.
+_HELD_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,26 +109,31 @@ class Imported:
         names = {column.name for column in wanted if not column.extra}
         return next((file for file in self.files if names <= set(file.columns)), None)
 
-    def answer(self, pool: Pool, wanted: Sequence[Column], unit: Unit) -> Answer | None:
+    def answer(
+        self, pool: Pool, wanted: Sequence[Column], unit: Unit, folder: Path | None = None
+    ) -> Answer | None:
         """Return the values of a signal's columns, or None if no file has all of them.
 
         Args:
             pool: what the keys refer to.
             wanted: the signal's columns.
             unit: under `image`, rows that show the same images share the value of the first.
+            folder: where values that are too many for memory lie meanwhile; by default where
+                temporary files do.
 
         Raises:
             InputError: a key that is not in the pool or is there twice, or values that are not
                 numbers, or lists where the signal has single ones (or the reverse).
+            StorageError: there is no room for the values in `folder`.
         """
         file = self.giving(wanted)
         if file is None:
             return None
         with _readable(file.path):
-            source = pq.ParquetFile(file.path)
+            source = pq.ParquetFile(file.path, memory_map=True, pre_buffer=False)
             keys = _keys(file, source)
             there = [column for column in wanted if column.name in file.columns]
-            columns, fine = _columns(file, source, there)
+            columns, fine = _columns(file, source, there, folder)
         if file.key == "image":
             starts, flat = _by_image(pool, file, keys)
         else:
@@ -178,7 +189,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _columns(
-    file: SignalFile, source: pq.ParquetFile, wanted: Sequence[Column]
+    file: SignalFile, source: pq.ParquetFile, wanted: Sequence[Column], folder: Path | None
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
     """Read columns batch by batch; returns them, and which rows hold a value in all of them."""
     names = [column.name for column in wanted]
@@ -196,11 +207,32 @@ def _columns(
             if values.ndim > 1 and not valid.any():
                 continue
             if name not in columns:
-                columns[name] = np.zeros((len(fine), *values.shape[1:]), values.dtype)
+                columns[name] = _room((len(fine), *values.shape[1:]), values.dtype, folder)
             _same_width(file, name, columns[name], values)
             columns[name][here] = values
     empty = {c.name: np.zeros((len(fine), *(0 for _ in c.shape))) for c in wanted}
     return {**empty, **columns}, fine
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any], folder: Path | None) -> NDArray[Any]:
+    """Return zeros to be filled: in memory, or where they are many in a file without a name.
+
+    The system takes the pages of that file back whenever it wants to, and the file goes with the
+    array, however the program ends.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size <= _HELD_BYTES:
+        return np.zeros(shape, dtype)
+    place = Path(tempfile.gettempdir()) if folder is None else folder
+    with disk_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place) as file:
+            if hasattr(os, "posix_fallocate"):  # else a full disk would kill the program later
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype, "w+", shape=shape)
 
 
 def _same_rank(column: Column, kind: pa.DataType, file: SignalFile) -> None:

@@ -7,7 +7,7 @@ so that what reads records reads these as well.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,22 +59,13 @@ class ImageList:
         faults = {row: why for row, name in enumerate(names) if (why := _no_path(name))}
         plain = [_readable(name) if row in faults else name for row, name in enumerate(names)]
         offsets = np.full(len(plain), NOWHERE, np.int64)
-        return cls(path, offsets, pa.array(plain, pa.string()), _no_columns(), faults, skipped)
+        return cls(path, offsets, pa.array(plain, pa.string()), pa.table({}), faults, skipped)
 
     def labelled_by(self, task_field: str | None, source_field: str | None) -> ImageList:
         """Return the same images with labels from these columns; None for the usual ones."""
         tasks = (task_field,) if task_field else TASK_FIELDS
         sources = (source_field,) if source_field else SOURCE_FIELDS
-        return ImageList(
-            self.path,
-            self.offsets,
-            self.images,
-            self.others,
-            self.faults,
-            self.skipped,
-            tasks,
-            sources,
-        )
+        return replace(self, task_fields=tasks, source_fields=sources)
 
     def mentions(self, name: str) -> bool:
         """Return whether there is a column of this name."""
@@ -114,12 +105,10 @@ def must_be_no_content(name: str | None, contents: Sequence[str]) -> None:
 
 
 def _first_label(said: Mapping[str, object], fields: Sequence[str]) -> str | None:
+    if not said:
+        return None
     labels = (label(name, said.get(name)) for name in fields)
     return next((text for text in labels if text is not None), None)
-
-
-def _no_columns() -> pa.Table:
-    return pa.table({})
 
 
 def _no_path(name: str) -> str | None:
