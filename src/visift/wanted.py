@@ -9,8 +9,6 @@ the same command is run again.
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visift.amounts import counted
+from visift.annotate.sheet import write_sheet
 from visift.annotate.todo import ToAnnotate, write_todo
-from visift.files import disk_errors, write_atomically
+from visift.files import disk_errors
 from visift.pool.annotations import Annotations
 from visift.pool.pool import Pool
 from visift.pool.record import ImageRef
@@ -74,31 +73,13 @@ def write_wanted(
     ]
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / SHEET, _sheet(items).encode("utf-8-sig"))
     write_todo(folder / LIST, items)
+    write_sheet(folder / SHEET, items)
     return folder / LIST
 
 
 def _images(pool: Pool, row: int) -> Sequence[ImageRef]:
     return pool.record(row).images
-
-
-def _sheet(items: Sequence[ToAnnotate]) -> str:
-    """Return a table for people; a cell that a spreadsheet would take for a formula is text."""
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(["rank", "rank in task", "task", "image", "uid", "reason"])
-    seen: dict[str, int] = {}
-    for one in items:
-        task = one.task or ""
-        seen[task] = seen.get(task, 0) + 1
-        cells = [task, " ".join(one.images), one.uid, one.reason or ""]
-        table.writerow([one.rank, seen[task], *map(_as_text, cells)])
-    return out.getvalue()
-
-
-def _as_text(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def annotate_command(todo: Path, pool: Pool) -> str:

@@ -38,7 +38,7 @@ _DIGEST = 16
 
 #: Bytes of some images, and the paths beside them.
 _Batch = tuple[pa.Array, list[str | None]]
-_AT_END: _Batch = (pa.array([], pa.binary()), [])
+_AT_END: _Batch = (pa.nulls(0, pa.binary()), [])
 
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, NotImplementedError)
 
