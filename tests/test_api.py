@@ -36,6 +36,13 @@ def test_methods_are_listed_by_name() -> None:
         "ifd",
         "visnec",
         "mllm_selector",
+        "presel",
+        "typical",
+        "typiclust",
+        "kcenter",
+        "herding",
+        "prototypes",
+        "semdedup",
     ]
     assert all(kind.name == name for name, kind in methods.items())
 

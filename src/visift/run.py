@@ -230,9 +230,14 @@ def counted_budget(
 
 
 def _failures(lab: LocalLab, tokens: Measured | None) -> dict[int, str]:
-    """Return the rows without a value that the method asked for; tokens of a budget may lack."""
+    """Return the rows that can be chosen and lack a value that the method asked for.
+
+    Tokens of a budget may lack, and values of rows that are in or there already anyway.
+    """
     asked = [handle for handle in lab.handles if handle is not tokens]
-    return replace(lab, handles=asked).failures()
+    candidate = lab.pool.has_role("candidate")
+    found = replace(lab, handles=asked).failures()
+    return {row: why for row, why in found.items() if candidate[row]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from visift.errors import InputError
 from visift.files import claimed, disk_errors, write_atomically
 from visift.methods.method import Setting
 from visift.models.ref import ModelRef
+from visift.pool.files import ARCHIVES
 from visift.pool.readers import Reader
 from visift.report.card import dataset_card
 from visift.report.page import write_report
@@ -206,9 +207,9 @@ def _versions(models: bool) -> dict[str, str]:
 
 
 def _fingerprint(reader: Reader) -> dict[str, Any]:
-    """Return what a pool file is known by; of a folder of images, the list of its records."""
+    """Return what a pool file is known by; of images alone, the list of its records."""
     path, digest, size = reader.path, blake2b(digest_size=16), 0
-    if path.is_dir():
+    if path.is_dir() or path.name.lower().endswith(ARCHIVES):
         for row in range(len(reader.offsets)):
             line = reader.raw(row) + b"\n"
             digest.update(line)

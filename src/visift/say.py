@@ -16,7 +16,8 @@ from visift.models.card import pools_named
 from visift.models.ref import ModelRef
 from visift.pool.labels import strange_folders
 from visift.pool.pool import Pool
-from visift.pool.roles import EQUAL_TO, PREFIX, RowRole
+from visift.pool.readers.images import ImageList
+from visift.pool.roles import EQUAL_TO, PREFIX, SHOWN_BY, RowRole
 from visift.selection import Choice
 from visift.signals.imported import Imported
 from visift.signals.tokens import BYTES_PER_TOKEN
@@ -57,6 +58,10 @@ def say_pool(say: Say, pool: Pool) -> None:
             "Note",
             f"LLaVA-665K has no such folder, its records are sources by name: {counts}{more}",
         )
+    for file in pool.files:
+        if isinstance(file.reader, ImageList) and file.reader.skipped:
+            others = ", ".join(f"{count:,} {kind}" for kind, count in file.reader.skipped.items())
+            say("Note", f"{file.name}: not taken for images: {others}")
     for role, label, what in _ROLES:
         there = int(pool.has_role(role).sum())
         if there:
@@ -66,7 +71,8 @@ def say_pool(say: Say, pool: Pool) -> None:
 
 def _met(pool: Pool, role: RowRole) -> Iterator[str]:
     """Yield how the files of a role meet the rest, where a person should know."""
-    equal = sum(status == EQUAL_TO[role] for status in pool.left_out.values())
+    same = (EQUAL_TO[role], SHOWN_BY[role])
+    equal = sum(status in same for status in pool.left_out.values())
     if equal:
         yield f"{equal:,} of the pool are the same"
     if role == "kept":

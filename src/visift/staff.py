@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
 
 from visift.config import EngineConfig
@@ -55,6 +56,8 @@ def staffing(config: EngineConfig, model: ModelRef | None) -> tuple[Devices, Sta
         )
 
     def devices() -> Sequence[str]:
+        if find_spec("torch") is None:
+            return ("cpu",)  # there are signals without a model; others say what they need
         from visift.models.devices import available
 
         return available(_preference(model))

@@ -126,4 +126,5 @@ def _place(pool: Pool, row: int, reason: str) -> str:
     """Return where a record is; where its text is at fault, with the byte: files are large."""
     uid = pool.uids(np.array([row]))[0]
     at_fault = pool.index["fault"][row].as_py() == reason
-    return f"{uid} at byte {pool.start(row):,}" if at_fault else uid
+    start = pool.start(row)
+    return f"{uid} at byte {start:,}" if at_fault and start >= 0 else uid

@@ -174,6 +174,7 @@ def test_json_is_one_object_with_the_same_facts(
         "warning": None,
         "output": str(tmp_path / "out"),
         "exports": [str(tmp_path / "out" / "export" / "llava")],
+        "wanted": 0,
         "report": str(tmp_path / "out" / "report" / "index.html"),
     }
 

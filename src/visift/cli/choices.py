@@ -13,7 +13,9 @@ Texts = list[str]
 Pools = Annotated[
     Texts,
     typer.Option(
-        metavar="FILE", help="Pool file (LLaVA JSON or JSONL), or a folder of them; repeatable."
+        metavar="FILE",
+        help="LLaVA JSON or JSONL, a folder of them, or images: a folder, .zip, .tar, .csv, "
+        ".parquet; repeatable.",
     ),
 ]
 ImageFolder = Annotated[

@@ -35,10 +35,13 @@ def print_inspection(printer: Printer, found: Inspection) -> None:
 
 
 def _lines(found: Inspection) -> Iterator[Line]:
+    if found.unannotated:
+        yield "Bare", f"{counted(found.unannotated, 'image')} without a conversation"
     yield from _image_lines(found)
-    yield "Turns", f"{_spread(found.turns)} a record"
-    yield "Text", f"{_spread(found.text_bytes)} bytes a record"
-    yield "Answers", f"{_spread(found.answer_chars)} characters a record"
+    if found.turns.largest:
+        yield "Turns", f"{_spread(found.turns)} a record"
+        yield "Text", f"{_spread(found.text_bytes)} bytes a record"
+        yield "Answers", f"{_spread(found.answer_chars)} characters a record"
     yield from _id_lines(found)
     if found.duplicates.count:
         exactly = f" · {found.identical.count:,} to the letter" if found.identical.count else ""

@@ -107,6 +107,7 @@ class Inspection:
         set_aside: kind of reason -> the records that cannot be used.
         faults: records that cannot be read, whatever their images.
         text_only: records without an image.
+        unannotated: images without a conversation.
         images: see `ImageFacts`.
         turns: messages of a record with a conversation, like the next two.
         text_bytes: UTF-8 bytes of all its messages.
@@ -128,6 +129,7 @@ class Inspection:
     set_aside: Mapping[str, Finding]
     faults: Finding
     text_only: int
+    unannotated: int
     images: ImageFacts
     turns: Spread
     text_bytes: Spread

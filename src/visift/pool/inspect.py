@@ -59,6 +59,7 @@ def inspect_pool(
         set_aside=_set_aside(pool),
         faults=_finding(pool, np.flatnonzero(~readable), pool.index["fault"]),
         text_only=int(pool.text_only.sum()),
+        unannotated=int(pool.unannotated.sum()),
         images=_images(pool, rows),
         turns=_spread(column["turns"][said]),
         text_bytes=_spread(column["text_bytes"][said]),
