@@ -14,7 +14,17 @@ from pathlib import Path
 from benchmarks.growth import Growth
 from benchmarks.table import Line, as_data, as_text
 
-NAMES = ("index", "balanced", "prism", "features", "kmeans", "losses", "end_to_end", "scaling")
+NAMES = (
+    "index",
+    "balanced",
+    "prism",
+    "features",
+    "kmeans",
+    "losses",
+    "gradients",
+    "end_to_end",
+    "scaling",
+)
 PACKAGES = ("numpy", "pyarrow", "msgspec", "torch", "transformers")
 
 

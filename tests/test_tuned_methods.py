@@ -84,7 +84,9 @@ def same_after_kills(pool: Pool, method: str, folder: Path, *more: str) -> None:
 QUICK = "recipe=tiny-lora,epochs:1,batch_size:4,micro_batch:4"
 
 
-@pytest.mark.parametrize("method", ["mllm_selector", "presel"])
+@pytest.mark.parametrize(
+    "method", ["mllm_selector", pytest.param("presel", marks=pytest.mark.slow)]
+)
 def test_killed_while_tuning_and_measuring_gives_the_same_bytes(
     method: str, demo: Pool, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ For parity tests only, behind `compat=official`. Written from descriptions of wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -15,6 +16,10 @@ from visift.errors import InputError
 
 IntArray = NDArray[np.int64]
 Float = NDArray[np.float64]
+
+#: What TIVE's program draws with, and leaves out.
+TIVE_Q = 0.001
+TIVE_EXCLUDED = ("textcaps",)
 
 #: One round of PreSel's program buys so much of the pool.
 PRESEL_ROUND = Fraction(1, 20)
@@ -82,3 +87,45 @@ def presel_quota(n: int, available: IntArray, full: IntArray) -> IntArray:
             quota[cluster] -= 1
             left += 1
     return quota
+
+
+def tive_counts(a: Float, share: float, base_rows: int) -> Float:
+    """Return (T,) n(t) of TIVE's program, not yet truncated: share(t) (p N), p N multiplied first.
+
+    Args:
+        a: (T,) values of the tasks.
+        share: p; or a number of rows, with `base_rows` 1.
+        base_rows: N.
+    """
+    return np.asarray(a / np.sum(a) * (share * base_rows))
+
+
+def tive_draw(
+    tasks: Sequence[IntArray], weights: Sequence[Float], counts: Float, seed: int
+) -> list[IntArray]:
+    """Return the rows that TIVE's program draws of each task, whole copies of it first.
+
+    One random state runs through all tasks, as the program's global one would.
+
+    Args:
+        tasks: the rows of each, in pool order.
+        weights: of these rows, summing to 1.
+        counts: (T,) n(t), truncated here.
+        seed: of the random state.
+
+    Raises:
+        InputError: weights are so uneven that most of them are 0.
+    """
+    state = np.random.RandomState(seed)
+    drawn = []
+    for rows, w, count in zip(tasks, weights, counts.tolist(), strict=True):
+        whole = int(count / len(rows)) if len(rows) else 0
+        rest = int(count % len(rows)) if whole else int(count)
+        if rest > np.count_nonzero(w):
+            raise InputError(
+                f"only {np.count_nonzero(w):,} of {len(rows):,} records of a task have a weight.",
+                fix="Use a smaller q: --set q=10",
+            )
+        some = state.choice(rows, size=rest, replace=False, p=w)
+        drawn.append(np.concatenate([*([rows] * whole), some]).astype(np.int64))
+    return drawn

@@ -51,6 +51,8 @@ METHODS = {
     "herding": "visift.methods.herding:Herding",
     "prototypes": "visift.methods.prototypes:Prototypes",
     "semdedup": "visift.methods.semdedup:SemDeDup",
+    "tive": "visift.methods.tive:Tive",
+    "grand": "visift.methods.grand:GraNd",
 }
 
 ENTRY_POINTS = "visift.methods"

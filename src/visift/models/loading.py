@@ -81,6 +81,8 @@ def _with_adapter(model: Any, folder: Path, *, merge: bool) -> Any:
         with warnings.catch_warnings():
             # Random numbers would stand for them.
             warnings.filterwarnings("error", message="Found missing adapter keys")
+            # What peft asks a model is called otherwise in newer releases of transformers.
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
             adapted = peft.PeftModel.from_pretrained(model, folder)
         return adapted.merge_and_unload() if merge else adapted.get_base_model()
     except Exception as error:  # an adapter of any content meets a model of any kind

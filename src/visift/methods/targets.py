@@ -1,0 +1,163 @@
+"""Targets: examples of what a selection is for, and how near the rows of a pool are to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from visift.amounts import counted
+from visift.engine.lab import Examples, Lab
+from visift.engine.measured import Measured
+from visift.errors import InputError
+from visift.methods.gradients import PROJECTION, Reference, ask
+from visift.methods.grouping import Labelled, label_groups
+from visift.numerics.neighbours import unit_rows
+from visift.numerics.rounding import significant
+from visift.pool.pool import Pool
+
+IntArray = NDArray[np.int64]
+Float = NDArray[np.float64]
+
+Inside = Literal["mean", "max"]
+
+#: Cosines smaller than this are what is left of sums that cancel out.
+ZERO = 1e-12
+
+
+def target_rows(pool: Pool, method: str) -> IntArray:
+    """Return the rows that are targets.
+
+    Args:
+        pool: what rows refer to.
+        method: for the message.
+
+    Raises:
+        InputError: there are none.
+    """
+    rows = pool.rows("target")
+    if not len(rows):
+        raise InputError(
+            f"{method} chooses for given examples, and there are none that can be used.",
+            fix="Name a file of them with --target FILE.",
+        )
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What is chosen from, for what, and the gradients of both.
+
+    Attributes:
+        rows: usable rows.
+        targets: usable targets.
+        reference: the model that was asked.
+        gradients: of the rows.
+        wanted: gradients of the targets.
+    """
+
+    rows: IntArray
+    targets: IntArray
+    reference: Reference
+    gradients: Measured
+    wanted: Measured
+
+
+def ask_gradients(lab: Lab, reference: Reference, rows: IntArray, targets: IntArray) -> Inputs:
+    """Ask for the gradients of a model on rows and on targets.
+
+    Args:
+        lab: who is asked.
+        reference: the model.
+        rows: usable rows.
+        targets: usable targets.
+    """
+    gradients, wanted = (
+        ask(lab, PROJECTION, reference.signal, Examples(some)) for some in (rows, targets)
+    )
+    return Inputs(rows, targets, reference, gradients, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """How much each row would help each task of the targets.
+
+    Attributes:
+        rows: (n,) rows with a gradient.
+        tasks: names of the T tasks.
+        of: (n, T) cosines, rounded as they rank.
+        lost: targets without a gradient.
+    """
+
+    rows: IntArray
+    tasks: tuple[str, ...]
+    of: Float
+    lost: int
+
+    def facts(self, inputs: Inputs) -> dict[str, Any]:
+        """Return what the report shows of targets."""
+        used = len(inputs.targets) - self.lost
+        notices = []
+        if self.lost:
+            notices.append(f"{counted(self.lost, 'target')} of {len(inputs.targets):,} not used.")
+        return {
+            "targets": used,
+            "target_tasks": list(self.tasks),
+            "warmup_rows": len(inputs.reference.warmup),
+            "notices": notices,
+        }
+
+
+def influence(pool: Pool, inputs: Inputs, inside: Inside, digits: int) -> Influence:
+    """Return the influence of all rows, from one pass over their gradients.
+
+    Args:
+        pool: what rows refer to.
+        inputs: gradients of rows and targets.
+        inside: over the targets of a task: the mean of the cosines, or the largest.
+        digits: significant digits that count.
+
+    Raises:
+        InputError: no target, or no row, has a gradient.
+    """
+    rows = inputs.rows[inputs.gradients.ok(inputs.rows)]
+    targets = inputs.targets[inputs.wanted.ok(inputs.targets)]
+    if not len(rows) or not len(targets):
+        none = "record" if len(targets) else "target"
+        raise InputError(f"no {none} has a gradient, and these are compared.")
+    tasks = label_groups(pool, targets, "task", "other")
+    towards = unit_rows(inputs.wanted.take(PROJECTION.name, targets))
+    found = influences(
+        inputs.gradients.blocks(PROJECTION.name, rows), towards, tasks, inside=inside
+    )
+    lost = len(inputs.targets) - len(targets)
+    return Influence(rows, tasks.labels, significant(found, digits), lost)
+
+
+def influences(
+    blocks: Iterable[NDArray[Any]], targets: NDArray[Any], tasks: Labelled, *, inside: Inside
+) -> Float:
+    """Return (n, T) influence of n rows on T tasks: cosines to the targets of each.
+
+    Args:
+        blocks: gradients of the n rows, of any length each.
+        targets: (m, d) unit gradients of the targets.
+        tasks: the task of each target.
+        inside: over the targets of a task: the mean of the cosines, or the largest.
+    """
+    wanted = targets.astype(np.float64)
+    members = [np.flatnonzero(tasks.of == t) for t in range(len(tasks.labels))]
+    if inside == "mean":
+        wanted = np.stack([wanted[mine].mean(axis=0) for mine in members])
+    parts = []
+    with threadpool_limits(1, user_api="blas"):
+        for block in blocks:
+            cosines = unit_rows(block).astype(np.float64) @ wanted.T
+            if inside == "max":
+                cosines = np.stack([cosines[:, mine].max(axis=1) for mine in members], axis=1)
+            parts.append(np.where(np.abs(cosines) <= ZERO, 0.0, cosines))
+    return np.concatenate(parts)
