@@ -36,6 +36,7 @@ class PoolConfig:
     hash_images: bool = False
     keep: tuple[str, ...] = ()
     have: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
 
     def open(self) -> Pool:
         """Open the pool; raises what `Pool.open` raises."""
@@ -49,6 +50,7 @@ class PoolConfig:
             hash_images=self.hash_images,
             keep=self.keep,
             have=self.have,
+            target=self.target,
         )
 
 
@@ -152,7 +154,8 @@ class RunConfig:
             if name not in _PARTS:
                 _must_be(getattr(self, name), wanted, name)
         folder, cache = self.pool.image_folder, self.engine.cache
-        for file in (*self.pool.files, *self.pool.keep, *self.pool.have, folder or ""):
+        others = (*self.pool.keep, *self.pool.have, *self.pool.target)
+        for file in (*self.pool.files, *others, folder or ""):
             must_be_local(file)
         named = replace(
             self.pool,
@@ -160,6 +163,7 @@ class RunConfig:
             image_folder=None if folder is None else _absolute(folder),
             keep=tuple(map(_absolute, self.pool.keep)),
             have=tuple(map(_absolute, self.pool.have)),
+            target=tuple(map(_absolute, self.pool.target)),
         )
         model = self.model
         if model is not None and Path(model.name).is_dir():
@@ -179,6 +183,7 @@ def configured(
     *,
     keep: Paths = (),
     have: Paths = (),
+    target: Paths = (),
     image_folder: str | Path | None = None,
     model: str | ModelRef | None = None,
     budget: str | int | None = None,
@@ -200,7 +205,7 @@ def configured(
     from visift.pool.pool import Pool
 
     if isinstance(pool, Pool):
-        said = {"keep": keep, "have": have, "image_folder": image_folder}
+        said = {"keep": keep, "have": have, "target": target, "image_folder": image_folder}
         said |= {"task_field": task_field, "source_field": source_field}
         _must_be_unsaid({**said, "hash_images": hash_images})
         named = PoolConfig(**pool.opened)
@@ -209,7 +214,7 @@ def configured(
     else:
         folder = None if image_folder is None else str(image_folder)
         fields = (task_field, source_field, hash_images)
-        named = PoolConfig(texts(pool), folder, *fields, texts(keep), texts(have))
+        named = PoolConfig(texts(pool), folder, *fields, texts(keep), texts(have), texts(target))
     return RunConfig(
         pool=named,
         model=ModelRef.parse(model) if isinstance(model, str) else model,
@@ -270,7 +275,7 @@ def _listed(value: Any) -> Any:
 
 
 _PARTS: dict[str, type] = {"pool": PoolConfig, "model": ModelRef, "engine": EngineConfig}
-_LISTS = ("files", "keep", "have", "signals", "export")
+_LISTS = ("files", "keep", "have", "target", "signals", "export")
 #: Text that YAML may read as a number.
 _NUMBERS = ("budget", "workers", "max_unusable")
 _NAMES = {

@@ -86,7 +86,7 @@ class Run:
         sources = self.selection.scores["source"].to_pylist()
         names = [name or bare for name, bare in zip(sources, text, strict=True)]
         chosen = Counter(names[row] for row in self.rows.tolist())
-        offered = np.flatnonzero(~self.pool.has_role("have")).tolist()
+        offered = np.flatnonzero(self.pool.offered).tolist()
         there = Counter(names[row] for row in offered)
         return {name: (count, chosen[name]) for name, count in there.most_common()}
 

@@ -57,6 +57,7 @@ def select(
     output: str | Path = "out",
     keep: Paths = (),
     have: Paths = (),
+    target: Paths = (),
     image_folder: str | Path | None = None,
     task_field: str | None = None,
     source_field: str | None = None,
@@ -83,6 +84,7 @@ def select(
         output: the run directory.
         keep: files of records that are always in.
         have: files of records trained on or annotated already, which are never chosen.
+        target: files of examples of what is to be learnt, for methods that look at them.
         image_folder: see `Pool.open`; it and all others that it knows are for a pool given by name.
         task_field: see `Pool.open`.
         source_field: see `Pool.open`.
@@ -110,6 +112,7 @@ def select(
         pool,
         keep=keep,
         have=have,
+        target=target,
         image_folder=image_folder,
         task_field=task_field,
         source_field=source_field,
@@ -262,6 +265,7 @@ def understand(config: RunConfig, output: Path) -> Asked:
         raise InputError(
             f'the method "{config.method}" needs a budget.', fix="For example: --budget 15%"
         )
+    must_read_targets(method, config.pool.target)
     for trainer in config.export:
         check_trainer(trainer)
     for name in config.pool.files:
@@ -275,6 +279,21 @@ def understand(config: RunConfig, output: Path) -> Asked:
     allowed = share(config.max_unusable)
     imported = Imported(tuple(SignalFile.open(path) for path in config.signals))
     return Asked(method, budget, allowed, imported)
+
+
+def must_read_targets(method: Method, targets: Sequence[str]) -> None:
+    """Raise `InputError` for examples that a method does not look at, or for none that it needs."""
+    reads = bool(getattr(method, "reads_target", False))
+    if targets and not reads:
+        raise InputError(
+            f"{method.name} does not look at --target.",
+            fix="Methods that do: less, icons, rds. Or leave it out.",
+        )
+    if reads and not targets:
+        raise InputError(
+            f"{method.name} chooses for examples of what is to be learnt.",
+            fix="Name them: --target examples.json, in the pool's format.",
+        )
 
 
 def lab_for(

@@ -29,6 +29,7 @@ _SHOWN_FOLDERS = 5
 _ROLES: tuple[tuple[RowRole, str, str], ...] = (
     ("kept", "Keep", "always in"),
     ("have", "Have", "never chosen"),
+    ("target", "Target", "examples of what is to be learnt"),
 )
 
 
@@ -45,7 +46,7 @@ def say_pool(say: Say, pool: Pool) -> None:
     labels = f"{sources:,} source{'s' if sources > 1 else ''}" if sources else "no source labels"
     labels += _labelled_by(pool)
     say("Pool", f"{names} · {total:,} records · {text:,} text-only · {labels}")
-    references, images, missing = pool.images.counts(np.flatnonzero(~pool.has_role("have")))
+    references, images, missing = pool.images.counts(np.flatnonzero(pool.offered))
     plural = "" if missing == 1 else "s"
     lost = f"{missing:,} reference{plural} not found" if missing else "all found"
     if references:

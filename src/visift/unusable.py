@@ -95,7 +95,7 @@ class Quarantine:
         Raises:
             TooManyUnusable: names the counts by source, the first record, and the flag.
         """
-        count, total = len(self.reasons), len(pool) - int(pool.has_role("have").sum())
+        count, total = len(self.reasons), int(pool.offered.sum())
         if count <= allowed * total:
             return
         first, reason = next(iter(self.reasons.items()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,7 @@ def with_targets(folder: Path, tasks: str, targets: str) -> Pool:
     """Open records as `pool_of`, and targets after them, likewise."""
     folder.mkdir(exist_ok=True)
     said = [talk(f"wanted {n}", f"so {n}", task=name) for n, name in enumerate(targets)]
-    pool = pool_of(folder, tasks, have=[write_json(folder / "targets.json", said)])
-    files = [replace(f, role="target") if f.role == "have" else f for f in pool.files]
-    return replace(pool, files=tuple(files))
+    return pool_of(folder, tasks, target=[write_json(folder / "targets.json", said)])
 
 
 def signals(folder: Path, **columns: Any) -> Path:

@@ -11,7 +11,7 @@ from methods.choosing import chosen
 from methods.gradients_in import signals, with_targets
 from visift.methods.icons import percentile_ranks, votes
 
-ICONS = "visift.methods.icons:Icons"
+ICONS = "icons"
 TWO = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.7, 0.7]])
 
 

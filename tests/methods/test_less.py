@@ -17,7 +17,7 @@ from visift.methods.targets import influences
 from visift.pool.pool import Pool
 from visift.selection import Choice
 
-LESS = "visift.methods.less:Less"
+LESS = "less"
 
 
 def select(pool: Pool, folder: Path, g: Any, budget: Any, **given: Any) -> Choice:

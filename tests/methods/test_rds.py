@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from visift.methods.turns import Nearest, take_turns
 from visift.pool.pool import Pool
 from visift.selection import Choice
 
-RDS = "visift.methods.rds:RDS"
+RDS = "rds"
 
 
 def select(pool: Pool, folder: Path, h: Any, budget: Any, **given_: Any) -> Choice:
@@ -93,14 +92,10 @@ def test_what_is_kept_or_there_uses_up_turns(tmp_path: Path) -> None:
         tmp_path,
         [talk(f"q{n}") for n in range(4)],
         keep=[files["keep"]],
-        have=[files["have"], files["target"]],
+        have=[files["have"]],
+        target=[files["target"]],
     )
-    parts = [
-        replace(f, role="target") if f.name.endswith("target.json#") else f for f in pool.files
-    ]
-    parts[-1] = replace(parts[-1], role="target")
-    pool = replace(pool, files=tuple(parts))
-    kept, target = int(pool.rows("kept")[0]), int(np.flatnonzero(pool.has_role("target"))[0])  # type: ignore[arg-type]
+    kept, target = int(pool.rows("kept")[0]), int(pool.rows("target")[0])
     had = int(pool.rows("have")[0])
     h = np.empty((len(pool), 2))
     h[[0, 1, 2, 3]] = at_degrees(5, 50, 60, 70)

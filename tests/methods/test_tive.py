@@ -134,6 +134,12 @@ def test_u5_whole_copies_and_a_rest() -> None:
     assert rows[:10].tolist() == [0, 1, 2, 3, 4] * 2
 
 
+def test_without_a_budget_15_percent_are_chosen(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, {"A": 40, "B": 40})
+    assert len(select(pool, tmp_path, np.ones(80), None).rows) == 12
+    assert len(select(pool, tmp_path, np.ones(80), None, p=0.3).rows) == 24
+
+
 # --- U6 to U10: values and weights ---------------------------------------------------------------
 
 

@@ -152,3 +152,20 @@ def test_a_run_with_a_model(tmp_path: Path) -> None:
     mine = [row for row in run.rows.tolist() if row < 2]
     assert mine == sorted((0, 1), key=lambda row: -gain[row])
     assert run.ledger[0].items == 3, "text-only rows are not measured"
+
+
+def test_clusters_of_images_can_be_the_groups(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, "aaaaaa")
+    gain = [6, 5, 4, 3, 2, 1]
+    place = [[1, 0.01 * n] if n < 3 else [0.01 * n, 1] for n in range(6)]
+    file = losses(
+        tmp_path,
+        nll=np.ones(6),
+        nll_no_image=1.0 + np.array(gain),
+        image_embedding=[list(map(float, one)) for one in place],
+    )
+    choice = chosen(pool, "visnec", 2, signals=file, groups="cluster:2")
+    assert choice.rows.tolist() == [0, 3]
+    assert {choice.group[row] for row in range(6)} == {"cluster 1", "cluster 2"}
+    with pytest.raises(InputError, match="cluster:20 was expected"):
+        chosen(pool, "visnec", 2, signals=file, groups="clusters")

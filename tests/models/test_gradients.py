@@ -23,6 +23,7 @@ from visift.models.gradients import (  # noqa: E402
     Factors,
     RecordGradients,
     Reduction,
+    lengths,
     record_gradients,
 )
 from visift.models.projection import Projection, Sparse, Whole  # noqa: E402
@@ -133,6 +134,12 @@ def test_a_projection_is_linear_in_whole_gradients(llava: VLM) -> None:
         start += size
     np.testing.assert_allclose(projected.directions, total.numpy(), atol=1e-4)
     np.testing.assert_allclose(projected.norms, whole.norms)
+
+
+def test_norms_of_large_factors_keep_their_digits() -> None:
+    matrices = torch.randn(2, 512, 2048, generator=torch.Generator().manual_seed(0)) ** 3
+    wanted = np.linalg.norm(matrices.double().flatten(1).numpy(), axis=1)
+    np.testing.assert_allclose(lengths(matrices), wanted, rtol=1e-6)
 
 
 # --- batches -------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ def test_how_many_signs_are_drawn_at_a_time_changes_none(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = matrix(make(100, 5))
-    monkeypatch.setattr("visift.models.projection._MOST_SIGNS", 1000)
+    monkeypatch.setattr("visift.models.projection._MOST_CPU_SIGNS", 1000)
     assert np.array_equal(matrix(make(100, 5)), wanted)
 
 

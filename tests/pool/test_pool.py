@@ -186,5 +186,6 @@ def test_a_pool_says_how_it_was_opened(tmp_path: Path) -> None:
         "hash_images": True,
         "keep": (),
         "have": (),
+        "target": (),
     }
     assert "1 records" in repr(pool)

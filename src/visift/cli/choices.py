@@ -31,6 +31,10 @@ Have = Annotated[
     Texts,
     typer.Option(metavar="FILE", help="Records trained on already, which are never chosen."),
 ]
+Target = Annotated[
+    Texts,
+    typer.Option(metavar="FILE", help="Examples of what is to be learnt, for less, icons and rds."),
+]
 Model = Annotated[Text, typer.Option(metavar="NAME", help="Folder, hub id or NAME@REVISION.")]
 Signals = Annotated[
     Texts,

@@ -20,6 +20,7 @@ from visift.cli.choices import (
     Settings,
     Signals,
     SourceField,
+    Target,
     TaskField,
     Text,
 )
@@ -42,6 +43,7 @@ def command(
     image_folder: ImageFolder = None,
     keep: Keep = _SEVERAL,
     have: Have = _SEVERAL,
+    target: Target = _SEVERAL,
     method: Annotated[Text, typer.Option(metavar="NAME", help="Plan this method. [all]")] = None,
     all_methods: Annotated[bool, typer.Option("--all", help="Plan every method.")] = False,
     model: Model = None,
@@ -92,6 +94,7 @@ def command(
             hash_images,
             tuple(keep),
             tuple(have),
+            tuple(target),
         ),
         method=method or ALL,
         settings=read_settings(settings),

@@ -20,6 +20,7 @@ from visift.cli.choices import (
     Settings,
     Signals,
     SourceField,
+    Target,
     TaskField,
     Text,
 )
@@ -36,6 +37,7 @@ def command(
     image_folder: ImageFolder = None,
     keep: Keep = [],  # noqa: B006
     have: Have = [],  # noqa: B006
+    target: Target = [],  # noqa: B006
     model: Model = None,
     method: Annotated[
         Text, typer.Option(metavar="NAME", help="See: visift methods. [balanced]")
@@ -109,6 +111,7 @@ def command(
             hash_images=hash_images or None,
             keep=tuple(keep) or None,
             have=tuple(have) or None,
+            target=tuple(target) or None,
         ),
         method=method or base.method,
         settings={**base.settings, **read_settings(settings)},

@@ -44,7 +44,7 @@ def priced(pool: Pool, budget: Budget, tokens: Measured | None) -> Budget:
         return budget
     costs = estimated_tokens(pool)
     if tokens is not None:
-        rows = np.flatnonzero(~pool.has_role("have"))
+        rows = np.flatnonzero(pool.offered)
         rows = rows[tokens.ok(rows)]
         costs[rows] = tokens.take("text_tokens", rows)
     return budget.priced(costs)

@@ -69,6 +69,7 @@ class Icons:
     needs_budget: ClassVar[bool] = True
     group_by: ClassVar[None] = None
     coverage: ClassVar[bool] = False
+    reads_target: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     model: ModelRef | None = None

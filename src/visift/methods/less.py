@@ -36,6 +36,7 @@ class Less:
     needs_budget: ClassVar[bool] = True
     group_by: ClassVar[None] = None
     coverage: ClassVar[bool] = False
+    reads_target: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     model: ModelRef | None = None

@@ -53,6 +53,9 @@ METHODS = {
     "semdedup": "visift.methods.semdedup:SemDeDup",
     "tive": "visift.methods.tive:Tive",
     "grand": "visift.methods.grand:GraNd",
+    "less": "visift.methods.less:Less",
+    "icons": "visift.methods.icons:Icons",
+    "rds": "visift.methods.rds:RDS",
 }
 
 ENTRY_POINTS = "visift.methods"

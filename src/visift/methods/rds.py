@@ -64,6 +64,7 @@ class RDS:
     needs_budget: ClassVar[bool] = True
     group_by: ClassVar[None] = None
     coverage: ClassVar[bool] = True
+    reads_target: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     model: ModelRef | None = None

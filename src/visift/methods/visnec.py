@@ -8,7 +8,7 @@ are [ours].
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -25,10 +25,12 @@ from visift.methods.image_ranking import TextOnly, budget_limit
 from visift.methods.method import param
 from visift.methods.ranking import tie_order
 from visift.methods.row_scores import LeftOut, RowScores, choose_by_score
+from visift.methods.typicality import embedded_groups
 from visift.models.ref import ModelRef
 from visift.numerics.rounding import significant
 from visift.pool.pool import Pool
 from visift.selection import Choice
+from visift.signals.embeddings import ImageEmbedding, encoder_for
 from visift.signals.losses import AnswerLoss
 
 IntArray = NDArray[np.int64]
@@ -36,14 +38,25 @@ Float = NDArray[np.float64]
 
 GROUPS: dict[str, Literal["source"] | None] = {"source": "source", "all": None}
 
+#: Gives the group of each of some rows.
+Label = Callable[[IntArray], Labelled]
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The usable rows; only those with an image have losses with and without it."""
+    """The usable rows; only those with an image have losses with and without it.
+
+    Attributes:
+        visual: rows with an image.
+        text: the others.
+        losses: of the rows with an image.
+        embeddings: of the images, where clusters of them are the groups.
+    """
 
     visual: IntArray
     text: IntArray
     losses: Measured
+    embeddings: Measured | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +74,10 @@ class VisNec:
 
     model: ModelRef | None = None
     seed: int = 0
-    groups: Literal["source", "all"] = param(
-        "source", origin="ours", doc="rank inside every source, or all rows together"
+    groups: str = param(
+        "source", origin="ours", doc="rank inside every source, cluster:K of images, or all rows"
     )
+    encoder: str = param("auto", origin="ours", doc="of images, for clusters; auto: DINOv2-base")
     drop_negative: bool = param(
         True, origin="paper", doc="never choose rows whose image raises the loss"
     )
@@ -86,15 +100,25 @@ class VisNec:
                 fix="Choose a method that needs none: visift methods",
             )
         visual = rows[~text]
-        self._entrants(pool, visual, rows[text])
+        if self._clusters is None:
+            self._entrants(pool, visual, rows[text], self._by_label(pool))
         if budget is not None:
             budget_limit(pool, visual, rows[text], self.text_only, budget)
         signal = AnswerLoss(self.model, ("given", "no_image"))
-        return Inputs(visual, rows[text], lab.measure(signal, Examples(visual)))
+        losses = lab.measure(signal, Examples(visual))
+        if self._clusters is None:
+            return Inputs(visual, rows[text], losses, None)
+        encoder = ImageEmbedding(encoder_for(self.encoder, self.model))
+        shown = np.union1d(visual, self._kept_images(pool))
+        return Inputs(visual, rows[text], losses, lab.measure(encoder, Examples(shown)))
 
     def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
         """Drop G < 0; the highest gains of every group come first, groups take turns."""
         visual = inputs.visual[inputs.losses.ok(inputs.visual)]
+        label = self._by_label(pool)
+        if inputs.embeddings is not None:
+            visual = visual[inputs.embeddings.ok(visual)]
+            label = self._by_cluster(pool, inputs.embeddings, visual)
         if not len(visual):
             raise InputError(
                 "no record with an image has losses, and visnec asks what an image helps.",
@@ -104,7 +128,7 @@ class VisNec:
         seen, unseen = (
             inputs.losses.take(name, visual).astype(np.float64) for name in ("nll", "nll_no_image")
         )
-        found = self._entrants(pool, visual, text)
+        found = self._entrants(pool, visual, text, label)
         gain = np.concatenate([unseen - seen, np.full(len(text), np.nan)])
         scores = RowScores(gain, significant(gain, self.score_digits), "highest first")
         left_out = self._left_out(visual, inputs.text, gain)
@@ -147,15 +171,43 @@ class VisNec:
             status |= dict.fromkeys(text.tolist(), "text-only: no image that could help")
         return LeftOut(status, "To rank those below 0, too: --set drop_negative=false")
 
-    def _entrants(self, pool: Pool, visual: IntArray, text: IntArray) -> Entrants:
+    def _entrants(self, pool: Pool, visual: IntArray, text: IntArray, label: Label) -> Entrants:
         keys = tie_order(pool, self.seed, self.tie)
         rows = np.concatenate([visual, text])
-        return Entrants.of(pool, rows, keys, lambda some: self._labels(pool, some))
+        return Entrants.of(pool, rows, keys, lambda some: self._labels(pool, some, label))
 
-    def _labels(self, pool: Pool, rows: IntArray) -> Labelled:
+    @property
+    def _clusters(self) -> int | None:
+        """How many clusters of images are the groups; None where labels are."""
+        kind, _, count = self.groups.partition(":")
+        if kind == "cluster" and count.isdigit() and int(count) > 0:
+            return int(count)
+        if self.groups not in GROUPS:
+            raise InputError(f"--set groups={self.groups}: source, all or cluster:20 was expected.")
+        return None
+
+    def _by_label(self, pool: Pool) -> Label:
+        kind = GROUPS.get(self.groups)
+        return lambda rows: label_groups(pool, rows, kind, self.unlabelled)
+
+    def _by_cluster(self, pool: Pool, embeddings: Measured, visual: IntArray) -> Label:
+        """Return the cluster of rows; kept ones whose image has no embedding go to the first."""
+        kept = self._kept_images(pool)
+        rows = np.union1d(visual, kept[embeddings.ok(kept)])
+        keys = tie_order(pool, self.seed, self.tie)
+        found = embedded_groups(embeddings, rows, self._clusters or 1, keys, self.seed)
+        of = np.zeros(len(pool), np.int64)
+        of[rows] = found.of
+        return lambda some: Labelled(found.labels, of[some])
+
+    def _kept_images(self, pool: Pool) -> IntArray:
+        kept = pool.rows("kept")
+        return kept[~pool.text_only[kept]]
+
+    def _labels(self, pool: Pool, rows: IntArray, label: Label) -> Labelled:
         """Group rows with images; all text-only rows are one more group, the last."""
         text = pool.text_only[rows]
-        found = label_groups(pool, rows[~text], GROUPS[self.groups], self.unlabelled)
+        found = label(rows[~text])
         of = np.full(len(rows), len(found.labels), np.int64)
         of[~text] = found.of
         return Labelled((*found.labels, TEXT_ONLY), of)

@@ -54,7 +54,7 @@ class Factors:
         every = {
             name: module
             for name, module in vlm.model.named_modules()
-            if _PAIR <= {part for part, _ in module.named_children()}
+            if {part for part, _ in module.named_children()} >= _PAIR
         }
         if not every:
             raise ModelError(
@@ -146,10 +146,10 @@ def record_gradients(
     total = torch.zeros(records, width, device=device)
 
     def take(name: str, inputs: Tensor, outputs: Tensor) -> None:
-        products = torch.bmm(outputs.float().transpose(1, 2), inputs.float()).flatten(1)
-        norms.append(torch.linalg.vector_norm(products, dim=1))
+        products = torch.bmm(outputs.float().transpose(1, 2), inputs.float())
+        norms.append(lengths(products))
         if projection is not None:
-            projection.add(total, name, products)
+            projection.add(total, name, products.flatten(1))
 
     vlm.model.requires_grad_(False)
     with one_cpu_thread(), torch.enable_grad():
@@ -161,17 +161,24 @@ def record_gradients(
     return _gathered(norms, total, projection)
 
 
+def lengths(matrices: Tensor) -> Tensor:
+    """Return (n,) norms of n matrices: of their rows first, one long sum would lose digits."""
+    rows = torch.linalg.vector_norm(matrices, dim=2)
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return norms
+
+
 def _gathered(
     norms: Sequence[Tensor], total: Tensor, projection: Projection | None
 ) -> RecordGradients:
     parts = torch.stack(list(norms)) if norms else total.new_zeros(1, len(total))
-    lengths = np.linalg.norm(parts.cpu().numpy().astype(np.float64), axis=0)
+    whole = np.linalg.norm(parts.cpu().numpy().astype(np.float64), axis=0)
     if projection is None:
-        return RecordGradients(lengths.astype(np.float32), None)
-    scale = np.where(lengths == 0, 1.0, lengths)
+        return RecordGradients(whole.astype(np.float32), None)
+    scale = np.where(whole == 0, 1.0, whole)
     with np.errstate(invalid="ignore"):  # what is not finite has no value, see `batching`
         directions = total.cpu().numpy() / scale[:, None]
-    return RecordGradients(lengths.astype(np.float32), directions.astype(np.float32))
+    return RecordGradients(whole.astype(np.float32), directions.astype(np.float32))
 
 
 @contextmanager

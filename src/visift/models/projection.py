@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Signs that are written out at a time: 64 MiB of float32.
-_MOST_SIGNS = 2**24
+# Signs that are written out at a time: 256 MiB of float32; on a processor, what its caches hold.
+_MOST_SIGNS, _MOST_CPU_SIGNS = 2**26, 2**19
 
 
 class Projection(Protocol):
@@ -98,17 +98,18 @@ class Rademacher:
 
     def add(self, total: Tensor, name: str, part: Tensor) -> None:
         """Add the product of a part with its columns of P."""
+        most = _MOST_CPU_SIGNS if part.device.type == "cpu" else _MOST_SIGNS
         start = 0
-        for signs in self._signs(name, part.shape[1]):
+        for signs in self._signs(name, part.shape[1], most):
             rows = torch.from_numpy(signs).to(part.device)[:, : self.width].float()
             total.addmm_(part[:, start : start + len(rows)], rows.mul_(2).sub_(1))
             start += len(rows)
 
-    def _signs(self, name: str, size: int) -> Iterator[NDArray[np.uint8]]:
-        """Yield (rows, at least k) bits of consecutive entries, one for a sign of +1."""
+    def _signs(self, name: str, size: int, most: int) -> Iterator[NDArray[np.uint8]]:
+        """Yield (rows, at least k) bits of consecutive entries, 1 for +1; `most` at a time."""
         bits = np.random.Philox(key=_key(self.seed, name))
         words = -(-self.width // 64)
-        rows = max(1, _MOST_SIGNS // (64 * words))
+        rows = max(1, most // (64 * words))
         for start in range(0, size, rows):
             count = min(rows, size - start)
             drawn = bits.random_raw(count * words).astype("<u8", copy=False)

@@ -53,6 +53,7 @@ def plan(
     seed: int = 0,
     keep: Paths = (),
     have: Paths = (),
+    target: Paths = (),
     image_folder: str | Path | None = None,
     task_field: str | None = None,
     source_field: str | None = None,
@@ -76,6 +77,7 @@ def plan(
         seed: see `select`.
         keep: see `select`.
         have: see `select`.
+        target: see `select`.
         image_folder: see `select`.
         task_field: see `select`.
         source_field: see `select`.
@@ -99,6 +101,7 @@ def plan(
         pool,
         keep=keep,
         have=have,
+        target=target,
         image_folder=image_folder,
         task_field=task_field,
         source_field=source_field,

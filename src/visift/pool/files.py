@@ -14,7 +14,7 @@ from typing import NoReturn
 from visift.errors import InputError, PoolError
 
 #: Names that no joined pool has: uids of `--keep` and `--have` files begin with them.
-RESERVED = ("keep:", "have:")
+RESERVED = ("keep:", "have:", "target:")
 
 _SUFFIXES = (".json", ".jsonl")
 #: Archives of images, and those that single images cannot be read from.

@@ -78,6 +78,7 @@ class Pool:
         hash_images: bool = False,
         keep: str | Path | Sequence[str | Path] = (),
         have: str | Path | Sequence[str | Path] = (),
+        target: str | Path | Sequence[str | Path] = (),
     ) -> Pool:
         """Index one or several pool files.
 
@@ -93,6 +94,7 @@ class Pool:
             hash_images: identify images by a digest of their bytes.
             keep: files of records that every selection holds.
             have: files of records that no selection holds: trained on or annotated already.
+            target: files of examples of what is to be learnt, never chosen either.
 
         Raises:
             PoolError: a file, folder or archive cannot be read.
@@ -102,6 +104,7 @@ class Pool:
             "candidate": _paths(paths),
             "kept": _paths(keep),
             "have": _paths(have),
+            "target": _paths(target),
         }
         given = by_role["candidate"]
         if not given:
@@ -120,6 +123,7 @@ class Pool:
             "hash_images": hash_images,
             "keep": tuple(map(str, by_role["kept"])),
             "have": tuple(map(str, by_role["have"])),
+            "target": tuple(map(str, by_role["target"])),
         }
         return cls(files, roots, index, hash_images, opened=said)
 
@@ -242,9 +246,14 @@ class Pool:
         """Return (N,) which rows have a role, usable or not."""
         return np.asarray(np.array([file.role == role for file in self.files])[self._file_of_row])
 
+    @property
+    def offered(self) -> NDArray[np.bool_]:
+        """(N,) True for what a selection is made of: candidates and kept rows, usable or not."""
+        return self.has_role("candidate") | self.has_role("kept")
+
     @cached_property
     def left_out(self) -> dict[int, str]:
-        """By row, why it is never chosen: `have` rows, candidates equal to a kept or have one.
+        """By row, why it is never chosen: `have` and `target` rows, and candidates equal to others.
 
         A kept row that cannot be used stands for nobody: its equal may lie where its images are.
         An image without a conversation equals every row that shows this image and no other.
@@ -253,6 +262,7 @@ class Pool:
             "candidate": self.has_role("candidate") & self._readable,
             "kept": self.has_role("kept") & self._sound,
             "have": self.has_role("have"),
+            "target": self.has_role("target"),
         }
         found = there_already(self._hashes, masks)
         if self.unannotated.any():

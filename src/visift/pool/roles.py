@@ -13,22 +13,31 @@ from numpy.typing import NDArray
 from visift.pool.files import pool_names
 from visift.pool.readers import Reader
 
-RowRole = Literal["candidate", "kept", "have"]
+RowRole = Literal["candidate", "kept", "have", "target"]
 
 #: Status of a record that is never chosen because it is there already.
 HAVE = "have"
+#: Status of an example of what is to be learnt.
+TARGET = "target"
 #: Status of a candidate that says what a record of such a file says.
 EQUAL_TO: Mapping[RowRole, str] = {
     "have": f"{HAVE}: the same record",
     "kept": "duplicate: of a kept record",
+    "target": f"{TARGET}: the same record",
 }
 #: Status of an image without a conversation that a record of such a file shows.
 SHOWN_BY: Mapping[RowRole, str] = {
     "have": f"{HAVE}: the same image",
     "kept": "duplicate: the image of a kept record",
+    "target": f"{TARGET}: the same image",
 }
 #: How uids begin; `pool_names` gives no joined pool such a name.
-PREFIX: Mapping[RowRole, str] = {"candidate": "", "kept": "keep:", "have": "have:"}
+PREFIX: Mapping[RowRole, str] = {
+    "candidate": "",
+    "kept": "keep:",
+    "have": "have:",
+    "target": "target:",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +72,16 @@ def there_already(
 ) -> dict[int, str]:
     """Return, by row, why it is never chosen.
 
-    These are `have` rows, and candidates with the content hash of a `have` or a kept row. What
-    differs in image path or white space is left to methods that look for duplicates.
+    These are `have` and `target` rows, and candidates with the content hash of one of them or of a
+    kept row. What differs in image path or white space is left to methods that look for duplicates.
 
     Args:
         hashes: (N,) content hashes.
         masks: by role, (N,) the rows that have it: readable candidates, usable kept rows, all
-            `have` rows.
+            `have` and `target` rows.
     """
     statuses = dict.fromkeys(np.flatnonzero(masks["have"]).tolist(), HAVE)
+    statuses |= dict.fromkeys(np.flatnonzero(masks["target"]).tolist(), TARGET)
     candidates = np.flatnonzero(masks["candidate"]).tolist()
     for role, status in EQUAL_TO.items():
         others = {hashes[row] for row in np.flatnonzero(masks[role]).tolist()}

@@ -49,6 +49,7 @@ def setting_rows(run: Run) -> list[SettingRow]:
         ("near_duplicates", config.near_duplicates, None, "bits of 64 in which images may differ"),
         ("keep", ", ".join(map(short_path, pool.keep)), "", "records that are always in"),
         ("have", ", ".join(map(short_path, pool.have)), "", "records that are never chosen"),
+        ("target", ", ".join(map(short_path, pool.target)), "", "examples of what is to be learnt"),
         ("signals", ", ".join(map(short_path, config.signals)), "", "numbers measured elsewhere"),
     ]
     rows = [
@@ -122,7 +123,7 @@ class Duplicates:
 def duplicates(run: Run, outcome: Outcome) -> Duplicates:
     """Look for exact duplicates among the records that could be used, whatever the method did."""
     pool = run.pool
-    mine = ~outcome.having(SET_ASIDE) & ~pool.has_role("have")
+    mine = ~outcome.having(SET_ASIDE) & pool.offered
     mine[list(run.quarantine.reasons)] = False
     kept = np.flatnonzero(mine & outcome.kept)
     rows = np.flatnonzero(mine & ~outcome.kept)

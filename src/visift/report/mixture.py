@@ -72,7 +72,7 @@ def _mixture(run: Run, kind: str, labels: Groups) -> Mixture:
     bare = len(labels.labels)
     of_row = np.where(labels.of_row >= 0, labels.of_row, bare + ~run.pool.text_only)
     names = (*labels.labels, "text-only", f"no {kind}")
-    offered = np.flatnonzero(~run.pool.has_role("have"))
+    offered = np.flatnonzero(run.pool.offered)
     arms = [_count(of_row[rows], bare + 2) for rows in (offered, run.rows, run.control, run.random)]
     table = np.stack(arms, axis=1)
     order = [int(g) for g in np.argsort(-table[:, 0], kind="stable") if table[g].any()]

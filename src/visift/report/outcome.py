@@ -21,6 +21,7 @@ IntArray = NDArray[np.int64]
 _WORDS = {
     "duplicate": "exact duplicates of another record",
     "have": "there already (--have)",
+    "target": "examples of what is to be learnt (--target)",
 }
 
 

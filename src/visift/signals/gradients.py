@@ -71,7 +71,7 @@ class LoraGradient:
     proj_dim: int = 8192
     proj_seed: int = 0
     max_tokens: int = 2048
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
 
     def __post_init__(self) -> None:
         for name, options in (("reduction", Reduction), ("projection", Kind)):

@@ -27,7 +27,7 @@ RESULT = "result"
 _JOB = "job.json"
 _EXAMPLES = "examples.jsonl"
 #: What `Pool.open` takes that names files.
-_FILES = ("files", "keep", "have")
+_FILES = ("files", "keep", "have", "target")
 
 
 @dataclass(frozen=True, slots=True)
