@@ -16,9 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.amounts import counted
+from visift.amounts import counted, short
+from visift.annotate.money import Spending
+from visift.annotate.plan import rough_estimate
+from visift.annotate.prompts import Prompts
 from visift.annotate.sheet import write_sheet
-from visift.annotate.todo import ToAnnotate, write_todo
+from visift.annotate.todo import ToAnnotate, read_todo, write_todo
 from visift.files import disk_errors
 from visift.pool.annotations import Annotations
 from visift.pool.pool import Pool
@@ -90,10 +93,27 @@ def annotate_command(todo: Path, pool: Pool) -> str:
     return f"{written} --endpoint URL --model NAME"
 
 
-def how_to_go_on(todo: Path, pool: Pool, count: int) -> str:
-    """Return what to do with a list, in two sentences."""
+def what_it_takes(todo: Path) -> str:
+    """Return about how many tokens an endpoint would take for a list, and who knows the money."""
+    spending = Spending()
+    tokens = rough_estimate(read_todo(todo), Prompts.read(), spending)
     return (
-        f"{counted(count, 'record')} in {todo}. Have them annotated, then run the same command "
-        f"again:\n{annotate_command(todo, pool)}\n(or write {todo.parent / WRITTEN[0]} yourself: "
-        "one LLaVA record a line, with the image paths of the list)"
+        f"about {short(tokens.sent)} tokens in and {short(tokens.received)} out "
+        f"({spending.tokens_per_image:,} an image assumed); in money: --dry-run --price-in … "
+        "--price-out …"
+    )
+
+
+def how_to_go_on(todo: Path, pool: Pool, count: int) -> str:
+    """Return what to do with a list, line by line."""
+    by_hand = todo.parent / WRITTEN[0]
+    return "\n".join(
+        [
+            f"{counted(count, 'record')} in {todo}. Have them annotated, then run the same command "
+            "again:",
+            annotate_command(todo, pool),
+            what_it_takes(todo),
+            f"(or write {by_hand} yourself: one LLaVA record a line, with the image paths of the "
+            "list)",
+        ]
     )

@@ -217,9 +217,10 @@ def _by_arm(path: Path) -> tuple[int, str]:
 def _next(run: Run) -> Iterator[str]:
     """Yield what to do now: train on it, and for the default what could beat it, at what cost."""
     if len(run.wanted()):
-        from visift.wanted import LIST, annotate_command
+        from visift.wanted import LIST, annotate_command, what_it_takes
 
         yield annotate_command(run.folder / LIST, run.pool)
+        yield what_it_takes(run.folder / LIST)
         yield "and run the same command again: it then writes what a trainer reads"
         return
     how = [run.folder / "export" / trainer / "RUN.md" for trainer in run.config.export]
