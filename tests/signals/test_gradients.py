@@ -14,7 +14,7 @@ pytest.importorskip("peft", reason="peft is not installed")
 
 from helpers import open_records, png  # noqa: E402
 from helpers import talk as raw_talk  # noqa: E402
-from models.test_gradients import by_autograd  # noqa: E402
+from models.test_record_gradients import by_autograd  # noqa: E402
 from models.tuned_families import save_adapter  # noqa: E402
 from signals.test_losses import ITEMS, broken, conversation, item  # noqa: E402
 from training.making import SHORT, make, mixed_pool  # noqa: E402

@@ -225,12 +225,17 @@ class LocalLab:
         return store
 
     def ready(self, signal: Signal) -> Signal:
-        """Return a signal as workers take it: its model is trained, and they know where it is."""
+        """Return a signal as workers take it: its model is trained, and they know where it is.
+
+        Training runs on this machine, wherever the workers are.
+        """
         training = training_for(signal, self.trainings)
         if training is None:
             return signal
         if training.is_needed:
-            training.run(tuple(self.devices()), self.progress)
+            from visift.models.devices import available
+
+            training.run(tuple(available(training.tuned.device)), self.progress)
             self.ledger.append(training.entry())
         return replace(signal, model=training.tuned.located())  # type: ignore[type-var]
 
