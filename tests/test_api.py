@@ -43,6 +43,11 @@ def test_methods_are_listed_by_name() -> None:
         "herding",
         "prototypes",
         "semdedup",
+        "tive",
+        "grand",
+        "less",
+        "icons",
+        "rds",
     ]
     assert all(kind.name == name for name, kind in methods.items())
 

@@ -16,7 +16,7 @@ from helpers import open_records, put_images, sources_pool, talk, write_json
 from visift.cli import run as command_line
 from visift.engine.store import Store
 from visift.errors import InfeasibleBudget, InputError, ModelError
-from visift.methods.method import METHODS
+from visift.methods.method import METHODS, method_class
 from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
 from visift.planning.accelerators import Accelerator
@@ -68,6 +68,8 @@ def test_counts_equal_the_ledger_of_the_real_run(kind: str, method: str, tmp_pat
     pytest.importorskip("torch", reason="torch is not installed")
     asked: dict[str, Any] = {"model": TINY, "budget": "50%", "cache": tmp_path / "cache"}
     asked["settings"] = ALL_STAY.get(method, {})
+    if getattr(method_class(method), "reads_target", False):
+        asked["target"] = write_json(tmp_path / "target.json", [talk("wanted?", "so.")])
     pool = POOLS[kind](tmp_path / "pool")
     for name in ("fresh", "warm"):
         planned = one(pool, method, **asked)

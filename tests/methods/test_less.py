@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers import talk, write_json
 from methods.choosing import chosen
 from methods.gradients_in import pool_of, signals, with_targets
 from methods.handed_in import at_degrees
@@ -64,8 +65,15 @@ def test_targets_without_a_gradient_are_said_to_be_unused(tmp_path: Path) -> Non
 
 
 def test_without_targets_there_is_nothing_to_choose_for(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"less chooses for given examples.*\n?.*--target"):
+    with pytest.raises(InputError, match=r"less chooses for examples .* none were named"):
         select(pool_of(tmp_path, "aa"), tmp_path, at_degrees(0, 1), 1)
+
+
+def test_targets_that_cannot_be_used_are_none(tmp_path: Path) -> None:
+    broken = [talk("<image>\nwhat?", image="missing.png")]
+    pool = pool_of(tmp_path, "aa", target=[write_json(tmp_path / "broken.json", broken)])
+    with pytest.raises(InputError, match="none of them can be used"):
+        select(pool, tmp_path, at_degrees(0, 1), 1)
 
 
 def test_blocks_of_any_size_give_the_same() -> None:

@@ -149,7 +149,8 @@ def matched_control(pool: Pool, chosen: IntArray, usable: IntArray, seed: int) -
     drawn = []
     for value, count in wanted.items():
         there = usable[stratum[usable] == value]
-        drawn.append(there[np.argsort(keys[there], kind="stable")[:count]])
+        # Round again where a selection holds rows several times, and so more than there are.
+        drawn.append(np.resize(there[np.argsort(keys[there], kind="stable")], count))
     rows = np.concatenate(drawn) if drawn else np.empty(0, np.int64)
     return rows[np.argsort(keys[rows], kind="stable")]
 
@@ -167,4 +168,5 @@ def proportional_random(pool: Pool, count: int, usable: IntArray, seed: int) -> 
     _, stratum = np.unique(2 * sources[usable] + pool.text_only[usable], return_inverse=True)
     sizes = np.bincount(stratum).tolist()
     keys = pool.tie_keys(seed, b"proportional")
-    return usable[fill_seats(seat_order(sizes, sizes), stratum, keys[usable])[:count]]
+    order = usable[fill_seats(seat_order(sizes, sizes), stratum, keys[usable])]
+    return np.resize(order, count)

@@ -42,7 +42,7 @@ class Less:
     model: ModelRef | None = None
     seed: int = 0
     warmup_ratio: float = param(
-        0.05, origin="paper", doc="share of records to tune on, at random; 0: none", low=0, high=1
+        0.05, origin="code", doc="share of records to tune on, at random; 0: none", low=0, high=1
     )
     recipe: str | Mapping[str, Any] = param(
         "auto", origin="ours", doc="of the warm-up: LLaVA-1.5's with LoRA, or changes to it"
@@ -51,7 +51,7 @@ class Less:
     proj_dim: int = param(8192, origin="code", doc="numbers a gradient; 0: all of them", low=0)
     proj_seed: int = param(0, origin="ours", doc="of the random projection")
     inside: Inside = param(
-        "mean", origin="code", doc="over the targets of a task: mean cosine, or max"
+        "mean", origin="ours", doc="over the targets of a task: mean cosine, or max"
     )
     score_digits: int = param(
         6, origin="ours", doc="significant digits of the influence that rank", low=1, high=17

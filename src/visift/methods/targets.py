@@ -41,8 +41,9 @@ def target_rows(pool: Pool, method: str) -> IntArray:
     """
     rows = pool.rows("target")
     if not len(rows):
+        why = "none of them can be used" if pool.has_role("target").any() else "none were named"
         raise InputError(
-            f"{method} chooses for given examples, and there are none that can be used.",
+            f"{method} chooses for examples of what is to be learnt, and {why}.",
             fix="Name a file of them with --target FILE.",
         )
     return rows
