@@ -18,11 +18,11 @@ from benchmarks.table import Line
 
 #: Rank and width have the ratio of LLaVA-1.5-7B's LoRA.
 RANK, TINY_RANK = 24, 16
-RECORDS, QUICK_RECORDS = 12, 2
+RECORDS, QUICK_RECORDS = 8, 2
 TINY_RECORDS, QUICK_TINY_RECORDS = 192, 16
 DEMO_RECORDS = 400
 #: Of the small model: passes of the other one are long enough for one run to say.
-RUNS = 3
+RUNS = 2
 DIMENSIONS = 8192
 #: Records that are projected at once in the loop: signs are drawn once for all of them.
 GROUP = 16

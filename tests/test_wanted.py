@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from helpers import put_images, talk, write_json
-from visift import select
+from visift import plan, select
 from visift.cli import run
 from visift.errors import AnnotationNeeded, InputError
 from visift.finished import reopen
@@ -147,3 +147,11 @@ def test_several_image_folders_need_one_root(tmp_path: Path) -> None:
     answer(out / "to_annotate.jsonl")
     with pytest.raises(InputError, match="several image folders"):
         select([one, two], method="random", budget=3, output=out)
+
+
+def test_a_plan_says_that_instructions_are_wanted(tmp_path: Path) -> None:
+    (planned,) = plan(
+        photos(tmp_path), "presel", model="builtin:tiny", budget=12, cache=tmp_path / "cache"
+    ).methods
+    assert planned.note == "wants instructions for 4 records first"
+    assert planned.counts[-1].entry.items == 40

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from visift.amounts import counted
 from visift.budget import Budget
 from visift.config import Paths, RunConfig, configured
 from visift.engine.blocks import BLOCK_ITEMS
@@ -227,7 +228,8 @@ class _Planner:
             VisiftError: the one method that was named cannot run as asked.
         """
         config, budget = self.config, self.budget
-        lab = CountingLab(self.pool, cache_folder(config.engine, self.pool), self.imported)
+        cache = cache_folder(config.engine, self.pool)
+        lab = CountingLab(self.pool, cache, self.imported)
         try:
             method = _method(config, name)
             _must_have_budget(method, config.budget)
@@ -244,7 +246,10 @@ class _Planner:
         lacking = [count for count in counts if count.lacks_model]
         if lacking and self.one:
             identity(lacking[0].signal)  # which says what is needed
-        return MethodPlan(name, tuple(counts), note="needs --model" if lacking else None)
+        notes = ["needs --model"] if lacking else []
+        if lab.wanted:
+            notes.append(f"wants instructions for {counted(lab.wanted, 'record')} first")
+        return MethodPlan(name, tuple(counts), note=", ".join(notes) or None)
 
     def probed(
         self, methods: Sequence[MethodPlan], seconds: float | None, say: Say
