@@ -215,7 +215,7 @@ def test_logits_are_made_of_answer_tokens_only(
     vlm: VLM, collate: Collator, packing: Packing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = vlm.model.get_output_embeddings().weight.shape[0]
-    monkeypatch.setattr("visift.models.answers._MOST_LOGITS", 50 * words)
+    monkeypatch.setattr("visift.models.answers.MOST_LOGITS", 50 * words)
     asked = ask(collate, TALKS)
     seen: list[int] = []
     head = vlm.model.get_output_embeddings()

@@ -187,7 +187,7 @@ def test_a_record_that_is_not_finite_leaves_the_others_alone(llava: VLM) -> None
 def test_few_logits_at_a_time_change_nothing(llava: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = batch_of(llava, CONVERSATIONS)
     wanted = gradients(llava, batch)
-    monkeypatch.setattr("visift.models.gradients._MOST_LOGITS", 2000)
+    monkeypatch.setattr("visift.models.gradients.MOST_LOGITS", 2000)
     found = gradients(llava, batch)
     np.testing.assert_allclose(found.norms, wanted.norms, rtol=1e-5)
 

@@ -115,8 +115,8 @@ class Tive:
         "mean", origin="code", doc="of the loss over answer tokens; mean favours short answers"
     )
     proj_dim: int = param(8192, origin="code", doc="numbers a gradient; 0: all of them", low=0)
-    projection: Literal["sparse", "rademacher"] = param(
-        "sparse", origin="ours", doc="random signs: one in a column, or (code) in all places"
+    projection: Literal["auto", "sparse", "rademacher"] = param(
+        "auto", origin="ours", doc="signs: sparse, one a column; or (code) rademacher; by compat"
     )
     proj_seed: int = param(0, origin="code", doc="of the random projection")
     task_stat: TaskStat = param(
@@ -181,7 +181,7 @@ class Tive:
             warmup,
             params=self.params,
             reduction=self.loss_reduction,
-            projection=self.projection,
+            projection=self._projection,
             proj_dim=self.proj_dim,
             proj_seed=self.proj_seed,
         )
@@ -218,6 +218,12 @@ class Tive:
         facts = self._facts(inputs, judged, choice)
         status = [inputs.status.get(row, why) for row, why in enumerate(choice.status)]
         return replace(choice, status=status, facts={**choice.facts, **facts})
+
+    @property
+    def _projection(self) -> Literal["sparse", "rademacher"]:
+        if self.projection == "auto":
+            return "rademacher" if self._official else "sparse"
+        return self.projection
 
     @property
     def _official(self) -> bool:

@@ -24,7 +24,7 @@ from visift.models.vlm import VLM, Stop, one_cpu_thread
 from visift.pool.record import Turn
 
 # Logits made at a time: 128 MiB in float32.
-_MOST_LOGITS = 2**25
+MOST_LOGITS = 2**25
 
 # Tokens a processor's decoder is given at a time: more of them leave its caches.
 _MOST_CPU_TOKENS = 1024
@@ -188,14 +188,14 @@ def _separate_states(vlm: VLM, asked: Sequence[Asked]) -> tuple[list[Tensor], An
     """Return the same as `_packed_states`, each way by a forward pass of its own."""
     states = list[Tensor]()
     for one in asked:
-        output = _decoded(vlm, one.batch.inputs)
+        output = decoded(vlm, one.batch.inputs)
         last = output.last_hidden_state
         rows = range(len(one.records))
         states += [last[row, _spots(one.batch, row).to(last.device) - 1] for row in rows]
     return states, output
 
 
-def _decoded(vlm: VLM, inputs: dict[str, Tensor]) -> Any:
+def decoded(vlm: VLM, inputs: dict[str, Tensor]) -> Any:
     """Return what the decoder gives for some inputs; the output layer does not run."""
     run, seen = vlm.decoder.forward, list[Any]()
 
@@ -219,18 +219,26 @@ def _token_losses(
     The model's own code makes logits of them, whatever it scales them by: it is run on one token,
     with the states in place of what its decoder would give.
     """
-    inputs = _one_token(asked)
-    most = max(1, _MOST_LOGITS // vlm.model.config.get_text_config().vocab_size)
+    inputs = one_token(asked)
+    most = max(1, MOST_LOGITS // vlm.model.config.get_text_config().vocab_size)
     losses = [torch.empty(0)]
     for some, wanted in zip(torch.split(states, most), torch.split(targets, most), strict=True):
         if len(some):
-            logits = _logits(vlm, inputs, output, some).float()
+            logits = logits_of(vlm, inputs, output, some).float()
             wanted = wanted.to(logits.device)
             losses.append(torch.nn.functional.cross_entropy(logits, wanted, reduction="none").cpu())
     return torch.cat(losses)
 
 
-def _logits(vlm: VLM, inputs: dict[str, Tensor], output: Any, states: Tensor) -> Tensor:
+def logits_of(vlm: VLM, inputs: dict[str, Tensor], output: Any, states: Tensor) -> Tensor:
+    """Return the logits that a model's own head makes of some states, scaled and capped as it does.
+
+    Args:
+        vlm: the model.
+        inputs: of any batch.
+        output: what its decoder returned.
+        states: (n, d) final states.
+    """
     answer = copy.copy(output)
     answer.last_hidden_state = states.unsqueeze(0)
     with replaced(vlm.decoder, "forward", lambda *_, **__: answer):
@@ -238,7 +246,7 @@ def _logits(vlm: VLM, inputs: dict[str, Tensor], output: Any, states: Tensor) ->
     return made
 
 
-def _one_token(asked: Sequence[Asked]) -> dict[str, Tensor]:
+def one_token(asked: Sequence[Asked]) -> dict[str, Tensor]:
     """Return inputs of the first answer token: text, whatever the model."""
     for one in asked:
         for row, spot in one.batch.answers.nonzero()[:1].tolist():

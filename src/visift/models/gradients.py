@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from visift.errors import ModelError
-from visift.models.answers import _MOST_LOGITS, Asked, _decoded, _logits, _one_token
+from visift.models.answers import MOST_LOGITS, Asked, decoded, logits_of, one_token
 from visift.models.batch import Batch
 from visift.models.projection import Projection
 from visift.models.vlm import VLM, one_cpu_thread
@@ -230,7 +230,7 @@ def _hooks(name: str, layer: Any, watch: _Take) -> list[Any]:
 
 def _answer_states(vlm: VLM, batch: Batch) -> tuple[Tensor, Any]:
     """Return (t, d) states that answer tokens are predicted from, and what the decoder gave."""
-    output = _decoded(vlm, batch.inputs)
+    output = decoded(vlm, batch.inputs)
     rows, before = batch.answers[:, 1:].nonzero(as_tuple=True)
     last = output.last_hidden_state
     return last[rows.to(last.device), before.to(last.device)], output
@@ -248,12 +248,12 @@ def _loss_gradients(
     shares = torch.ones_like(counts) if reduction == "sum" else 1 / counts
     weights = shares.expand(marked.shape)[marked].to(states.device)
     targets = batch.inputs["input_ids"][:, 1:][marked].to(states.device)
-    inputs = _one_token([Asked(batch, tuple(range(len(marked))))])
+    inputs = one_token([Asked(batch, tuple(range(len(marked))))])
     leaves = states.detach().requires_grad_()
-    most = max(1, _MOST_LOGITS // vlm.model.config.get_text_config().vocab_size)
+    most = max(1, MOST_LOGITS // vlm.model.config.get_text_config().vocab_size)
     for start in range(0, len(leaves), most):
         some = slice(start, start + most)
-        logits = _logits(vlm, inputs, output, leaves[some]).float()
+        logits = logits_of(vlm, inputs, output, leaves[some]).float()
         losses = nn.functional.cross_entropy(logits, targets[some], reduction="none")
         torch.autograd.backward((losses * weights[some]).sum())
     assert leaves.grad is not None

@@ -22,7 +22,7 @@ from visift.models.ref import ModelRef
 from visift.signals.batching import measure_in_batches
 from visift.signals.cost import Cost, Load, value_bytes
 from visift.signals.lengths import batches_by_length, estimate, image_tokens
-from visift.signals.losses import _ANSWER_SHARE, _collated, _load, _refuse
+from visift.signals.losses import ANSWER_SHARE, collated, load_conversation, refuse
 from visift.signals.signal import Column, Measure, RecordItem, Unit, Values
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class LoraGradient:
         """
         facts = read_facts(self.model)
         tokens = load.images * facts.image_tokens + load.text_tokens
-        answers = int(load.text_tokens * _ANSWER_SHARE)
+        answers = int(load.text_tokens * ANSWER_SHARE)
         forward = facts.reading_flops(load.images, tokens, answers)
         back = facts.reading_flops(0, tokens, answers)
         size = value_bytes(self.columns, None)
@@ -141,7 +141,9 @@ class LoraGradient:
             lengths = [min(estimate(item, per_image), self.max_tokens) for item in items]
             batches = batches_by_length(lengths, self.batch_tokens)
             width = 0 if projection is None else projection.width
-            return measure_in_batches(items, _load, compute, self.columns, width, 1, batches)
+            return measure_in_batches(
+                items, load_conversation, compute, self.columns, width, 1, batches
+            )
 
         return measure
 
@@ -173,8 +175,8 @@ def _gradients(
     """Return all columns of some records; raises `ItemsAtFault` for those without a gradient."""
     from visift.models.gradients import record_gradients
 
-    whole = _collated(collate, dict(enumerate(conversations)))
-    _refuse(signal.max_tokens, [(range(len(conversations)), whole)])
+    whole = collated(collate, dict(enumerate(conversations)))
+    refuse(signal.max_tokens, [(range(len(conversations)), whole)])
     batch = whole.cut(signal.max_tokens)
     found = record_gradients(vlm, factors, batch, signal.reduction, projection)
     counts = batch.answers[:, 1:].sum(dim=1).numpy()

@@ -42,7 +42,7 @@ _NAMES: dict[Condition, str] = {
 }
 
 # Of the tokens of texts, those of answers, where a cost is stated [ours].
-_ANSWER_SHARE = 0.5
+ANSWER_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class AnswerLoss:
         facts = read_facts(self.model)
         whole = {"given", "no_image"} & set(self.conditions)
         shown = {"given", "no_question"} & set(self.conditions)
-        answers = int(load.text_tokens * _ANSWER_SHARE)
+        answers = int(load.text_tokens * ANSWER_SHARE)
         text = len(whole) * load.text_tokens + (len(self.conditions) - len(whole)) * answers
         images = load.images if shown else 0
         tokens = images * facts.image_tokens + text
@@ -126,12 +126,15 @@ class AnswerLoss:
         def measure(items: Sequence[RecordItem]) -> Values:
             lengths = [min(estimate(item, per_image), self.max_tokens) for item in items]
             batches = batches_by_length(lengths, self.batch_tokens)
-            return measure_in_batches(items, _load, compute, self.columns, 0, 1, batches)
+            return measure_in_batches(
+                items, load_conversation, compute, self.columns, 0, 1, batches
+            )
 
         return measure
 
 
-def _load(item: RecordItem) -> Conversation:
+def load_conversation(item: RecordItem) -> Conversation:
+    """Return a record with its images decoded; raises `VisiftError` for one without an answer."""
     from visift.models.batch import Conversation
 
     if not any(turn.role == "assistant" for turn in item.record.turns):
@@ -179,12 +182,12 @@ def _ask(
             rows += [number] * (number not in rows)
     with asking(vlm):
         batches = {
-            way: _collated(
+            way: collated(
                 collate, {n: asked_as(conversations[n], way, signal.joined) for n in rows}
             )
             for way, rows in ways.items()
         }
-        _refuse(signal.max_tokens, [(ways[way], batch) for way, batch in batches.items()])
+        refuse(signal.max_tokens, [(ways[way], batch) for way, batch in batches.items()])
         asked = [
             Asked(batch.cut(signal.max_tokens), tuple(ways[way])) for way, batch in batches.items()
         ]
@@ -200,7 +203,7 @@ def _ask(
     ]
 
 
-def _collated(collate: Collator, conversations: Mapping[int, Conversation]) -> Batch:
+def collated(collate: Collator, conversations: Mapping[int, Conversation]) -> Batch:
     """Return inputs of some conversations by number; raises `ItemsAtFault` where it knows which."""
     try:
         return collate(list(conversations.values()))
@@ -216,7 +219,7 @@ def _collated(collate: Collator, conversations: Mapping[int, Conversation]) -> B
         raise
 
 
-def _refuse(max_tokens: int, batches: Sequence[tuple[Sequence[int], Batch]]) -> None:
+def refuse(max_tokens: int, batches: Sequence[tuple[Sequence[int], Batch]]) -> None:
     """Raise where conversations have no loss under one of the conditions.
 
     Args:

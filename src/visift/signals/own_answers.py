@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.models.conversation import ConversationError
 from visift.models.devices import needs_models
 from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
 from visift.signals.batching import measure_in_batches
 from visift.signals.cost import Cost, Load, value_bytes
-from visift.signals.losses import NO_ANSWER
+from visift.signals.losses import load_conversation
 from visift.signals.signal import Column, Measure, RecordItem, Unit, Values
 
 if TYPE_CHECKING:
@@ -93,17 +92,11 @@ class OwnAnswers:
             return {"answer_quality": np.array(quality, np.float32)}
 
         def measure(items: Sequence[RecordItem]) -> Values:
-            return measure_in_batches(items, _load, compute, self.columns, 0, self.batch_size)
+            return measure_in_batches(
+                items, load_conversation, compute, self.columns, 0, self.batch_size
+            )
 
         return measure
-
-
-def _load(item: RecordItem) -> Conversation:
-    from visift.models.batch import Conversation
-
-    if not any(turn.role == "assistant" for turn in item.record.turns):
-        raise ConversationError(NO_ANSWER)
-    return Conversation(item.record.turns, tuple(image.load() for image in item.images))
 
 
 def agreement(given: str, expected: str) -> float:
