@@ -12,8 +12,10 @@ import pytest
 from helpers import put_images, talk, write_json
 from visift import plan, select
 from visift.cli import run
+from visift.config import configured
 from visift.errors import AnnotationNeeded, InputError
 from visift.finished import reopen
+from visift.run import execute
 
 
 def photos(folder: Path, tasks: str = "ab", count: int = 20) -> Path:
@@ -50,10 +52,9 @@ def test_a_selection_of_images_is_a_list_and_then_a_file(tmp_path: Path) -> None
 
     answer(out / "to_annotate.jsonl", only=4)
     assert len(select(pool, method="stratified", budget=6, output=out, nested=True).wanted()) == 2
-    rest = (out / "to_annotate.jsonl").read_text().splitlines()
-    assert [json.loads(line)["image"] for line in rest] == [one["image"] for one in todo[4:]]
-
-    (out / "to_annotate.jsonl").write_text("".join(json.dumps(one) + "\n" for one in todo))
+    # The list stays whole, so that what is written for it stays in one file.
+    again = (out / "to_annotate.jsonl").read_text().splitlines()
+    assert [json.loads(line)["image"] for line in again] == [one["image"] for one in todo]
     answer(out / "to_annotate.jsonl")
     done = select(pool, method="stratified", budget=6, output=out, nested=True)
     assert not len(done.wanted())
@@ -64,8 +65,8 @@ def test_a_selection_of_images_is_a_list_and_then_a_file(tmp_path: Path) -> None
         "RUN.md",
         "subset.json",
     ]
-    again = reopen(out).export("llama-factory", tmp_path / "factory")
-    assert (again / "subset.jsonl").exists() or (again / "subset.json").exists()
+    written = reopen(out).export("llama-factory", tmp_path / "factory")
+    assert list(written.glob("subset.json*"))
 
 
 def test_the_sheet_counts_inside_tasks_and_holds_no_formulas(tmp_path: Path) -> None:
@@ -155,3 +156,55 @@ def test_a_plan_says_that_instructions_are_wanted(tmp_path: Path) -> None:
     ).methods
     assert planned.note == "wants instructions for 4 records first"
     assert planned.counts[-1].entry.items == 40
+
+
+def test_lines_that_are_no_annotation_are_named(tmp_path: Path) -> None:
+    pool, out = photos(tmp_path), tmp_path / "out"
+    select(pool, method="random", budget=2, output=out)
+    todo = [json.loads(line) for line in (out / "to_annotate.jsonl").read_text().splitlines()]
+    first = {"id": "1", **talk("<image>\nq?", "yes.", image=f"./{todo[0]['image']}")}
+    lines = [
+        first,
+        {**first, "id": "2", **talk("<image>\nq?", "no.", image=todo[0]["image"])},
+        {"id": "3", **talk("<image>\nq?", "yes.", image="nowhere/1.png")},
+        {"id": "4", **talk("<image>\nq?", " ", image=todo[1]["image"])},
+    ]
+    (out / "annotated.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    said: list[tuple[str, str]] = []
+    config = configured(pool, method="random", budget=2)
+    done = execute(config, out, say=lambda label, text: said.append((label, text)))
+    (line,) = [text for label, text in said if label == "Annotated"]
+    assert line == (
+        "1 image of the pool · 2 cannot be used (first: annotated.jsonl#2, image missing: "
+        "nowhere/1.png) · 1 repeat images of an earlier line (first: annotated.jsonl#1)"
+    )
+    assert len(done.wanted()) == 1
+
+
+def test_an_empty_file_of_annotations_holds_nothing(tmp_path: Path) -> None:
+    pool, out = photos(tmp_path), tmp_path / "out"
+    select(pool, method="random", budget=2, output=out)
+    (out / "annotated.jsonl").write_text("\n")
+    assert len(select(pool, method="random", budget=2, output=out).wanted()) == 2
+
+
+def test_what_is_annotated_already_is_not_chosen_again(tmp_path: Path) -> None:
+    pool, out = photos(tmp_path, count=6), tmp_path / "out"
+    select(pool, method="random", budget=5, output=out)
+    answer(out / "to_annotate.jsonl")
+    done = json.loads((out / "annotated.jsonl").read_text().splitlines()[0])["image"]
+    second = select(
+        pool, method="random", budget="100%", output=tmp_path / "two",
+        have=out / "annotated.jsonl",
+    )  # fmt: skip
+    shown = [pool_image for row in second.rows for pool_image in second.pool.record(row).images]
+    assert len(second.rows) == 7
+    assert done not in {one.path for one in shown}
+
+
+def test_methods_that_need_answers_say_so_before_anything_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="to tune a model on have no conversation"):
+        select(
+            photos(tmp_path), method="mllm_selector", model="builtin:tiny", budget=12,
+            output=tmp_path / "out", cache=tmp_path / "cache",
+        )  # fmt: skip

@@ -28,6 +28,7 @@ from visift.pool.pool import Pool
 from visift.rundir import RunFolder
 from visift.say import (
     Say,
+    say_annotations,
     say_budget,
     say_card,
     say_left_out,
@@ -173,6 +174,7 @@ def execute(
         there = np.union1d(pool.rows("candidate"), pool.rows("kept"))
         check_export(trainer, pool, there[~pool.unannotated[there]])
     annotations = open_annotations(pool, output)
+    say_annotations(say, annotations)
     lab = lab_for(config, pool, asked.imported, progress or Silent(), annotations)
     if config.near_duplicates is not None:
         pool, count = without_near_duplicates(

@@ -98,7 +98,9 @@ class RunFolder:
             if len(wanted):
                 table = run.selection.table
                 reasons = dict(zip(run.rows.tolist(), table["reason"].to_pylist(), strict=True))
-                write_wanted(self.path, run.pool, wanted.tolist(), reasons)
+                # All of them: what was written for the others stays in the same file.
+                bare = run.rows[run.pool.unannotated[run.rows]]
+                write_wanted(self.path, run.pool, bare.tolist(), reasons)
             for trainer in run.config.export if not len(wanted) else ():
                 target = self.path / "export" / trainer
                 run.export(trainer, target, note=lambda text: say("Note", text))

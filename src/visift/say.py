@@ -14,6 +14,7 @@ from visift.engine.measured import Measured
 from visift.methods.method import Method
 from visift.models.card import pools_named
 from visift.models.ref import ModelRef
+from visift.pool.annotations import Annotations
 from visift.pool.labels import strange_folders
 from visift.pool.pool import Pool
 from visift.pool.readers.images import ImageList
@@ -144,6 +145,14 @@ def say_near_duplicates(say: Say, count: int, bits: int) -> None:
     """Say how many records show nearly what another one shows."""
     near = f"near-duplicates (at most {bits} of 64 bits differ)"
     say("Left out", f"{counted(count, 'record')}: {near} → scores.parquet names of which")
+
+
+def say_annotations(say: Say, annotations: Annotations) -> None:
+    """Say what was written for images without a conversation, and what of it is not used."""
+    if annotations.pool is None:
+        return
+    said = [f"{counted(len(annotations.of_row), 'image')} of the pool", *annotations.remarks]
+    say("Annotated", " · ".join(said))
 
 
 def say_budget(say: Say, lab: LocalLab, budget: Budget, exact: bool) -> None:

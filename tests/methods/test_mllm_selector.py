@@ -90,9 +90,9 @@ def test_the_default_seed_is_5_percent_and_at_most_half_the_budget(tmp_path: Pat
 
 def test_a_seed_as_large_as_the_budget_is_refused(tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
-    with pytest.raises(InputError, match=r"n1 is 20 of a budget of 20 records"):
+    with pytest.raises(InputError, match=r"n1=20 is 20 of a budget of 20 records"):
         select(pool, tmp_path, n1="20")
-    with pytest.raises(InputError, match=r"n1 is 1 of a budget of 1 records"):
+    with pytest.raises(InputError, match=r"a budget of 1 records leaves none"):
         select(pool, tmp_path, 1)
 
 
@@ -256,6 +256,50 @@ def test_the_order_of_the_pool_does_not_matter(tmp_path: Path) -> None:
         choice = chosen(pool, "mllm_selector", 15, signals=numbers(folder, nll=nll), n1="3")
         asked.append([pool.record(row).turns[0].text for row in choice.rows.tolist()])
     assert asked[0] == asked[1]
+
+
+def test_what_is_no_number_of_seed_rows(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--set n1=abc: a number, a percentage or auto"):
+        select(pool_of(tmp_path), tmp_path, n1="abc")
+    marks = np.zeros(40, bool)
+    path = numbers(tmp_path, nll=np.ones(40, np.float32), is_seed=marks)
+    with pytest.raises(InputError, match="is_seed of --signals marks 0 of a budget of 10"):
+        chosen(pool_of(tmp_path), "mllm_selector", 10, signals=path)
+
+
+def test_a_share_of_few_that_the_seed_alone_exceeds_is_refused(tmp_path: Path) -> None:
+    tokens = np.where(np.arange(40) < 4, 9, 1).astype(np.int32)
+    path = numbers(tmp_path, nll=np.ones(40, np.float32), answer_tokens=tokens)
+    with pytest.raises(InfeasibleBudget, match="are always in"):
+        chosen(pool_of(tmp_path), "mllm_selector", "20%", signals=path, n1="6", min_answer_tokens=5)
+
+
+def test_a_least_number_of_tokens_needs_numbers_of_tokens(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path)
+    with pytest.raises(InputError, match="min_answer_tokens=3 needs numbers"):
+        select(pool, tmp_path, min_answer_tokens=3)
+
+
+def test_text_only_rows_without_a_source_are_scored_like_others(tmp_path: Path) -> None:
+    pool = open_records(tmp_path, [talk(f"q{n}", "a") for n in range(40)])
+    choice = select(pool, tmp_path, n1="4", per_source=True, alpha=50, K=4)
+    rest = sorted(set(range(40)) - set(seeds(choice)))
+    assert set(drawn(choice)[:9]) == set(rest[-9:])
+
+
+def test_scores_of_the_seed_can_be_had_for_the_report(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path)
+    plain, scored = (select(pool, tmp_path, n1="4", score_seed_rows=on) for on in (False, True))
+    assert np.isnan(plain.score[seeds(plain)]).all()
+    assert scored.score[seeds(scored)].tolist() == [row + 1 for row in seeds(scored)]
+    assert drawn(plain) == drawn(scored)
+
+
+def test_scores_below_0_are_said(tmp_path: Path) -> None:
+    nll = np.linspace(0.5, 1.5, 40, dtype=np.float32)
+    path = numbers(tmp_path, nll=nll, nll_no_question=np.ones(40, np.float32))
+    choice = chosen(pool_of(tmp_path), "mllm_selector", 10, signals=path, score="N3-difference")
+    assert any("below 0" in notice for notice in choice.facts["notices"])
 
 
 @pytest.fixture(scope="module")

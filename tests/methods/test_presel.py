@@ -135,6 +135,23 @@ def test_a_reference_drawn_elsewhere_is_handed_in(tmp_path: Path) -> None:
     assert sorted(reference(chosen(pool, "presel", 30, signals=path))) == [3, 70, 95]
 
 
+def test_a_reference_as_large_as_the_budget_is_refused(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path)
+    for marks in (np.arange(100) < 50, np.zeros(100, bool)):
+        path = numbers(pool, tmp_path, RATIO, is_reference=marks)
+        with pytest.raises(InputError, match=r"is_reference of --signals marks (50|0) of a budget"):
+            chosen(pool, "presel", 40, signals=path)
+
+
+def test_text_only_rows_keep_their_turns_where_shares_are_fixed(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, text=20)
+    given_: dict[str, Any] = {"text_only": "proportional", "ref_ratio": "10"}
+    by_weight = select(pool, tmp_path, 60, **given_)
+    fixed = select(pool, tmp_path, 60, fill="random", **given_)
+    text = [int(pool.text_only[choice.rows].sum()) for choice in (by_weight, fixed)]
+    assert abs(text[0] - text[1]) <= 1
+
+
 def test_text_only_rows_are_dropped_kept_or_take_turns(tmp_path: Path) -> None:
     pool = pool_of(tmp_path, text=20)
     dropped = select(pool, tmp_path, "40%")
@@ -184,7 +201,7 @@ def test_budgets_that_cannot_be(tmp_path: Path) -> None:
     pool = pool_of(tmp_path)
     with pytest.raises(InfeasibleBudget, match="100"):
         select(pool, tmp_path, 101)
-    with pytest.raises(InputError, match=r"ref_ratio is 40 of a budget of 40 records"):
+    with pytest.raises(InputError, match=r"ref_ratio=40 is 40 of a budget of 40 records"):
         select(pool, tmp_path, 40, ref_ratio="40")
     assert len(select(pool, tmp_path, None).rows) == 15
     assert len(select(pool, tmp_path, "100%").rows) == 100

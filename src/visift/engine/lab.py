@@ -23,7 +23,7 @@ from visift.engine.measured import ByRow, Measured, Rows, StoredItems
 from visift.engine.progress import Progress, Silent
 from visift.engine.store import Keys, Store, first_places, item_keys
 from visift.engine.trainings import Training, Tuned, training_for
-from visift.errors import AnnotationNeeded
+from visift.errors import AnnotationNeeded, InputError
 from visift.models.ref import ModelRef
 from visift.pool.annotations import Annotations
 from visift.pool.pool import Pool
@@ -45,6 +45,17 @@ class Examples:
 
     rows: Rows
     targets: Targets = field(default_factory=dict)
+
+
+def must_be_said(pool: Pool, examples: Examples) -> None:
+    """Raise `InputError` for images without a conversation that a model shall be tuned on."""
+    silent = examples.rows[pool.unannotated[examples.rows]].tolist()
+    bare = [row for row in silent if row not in examples.targets]
+    if bare:
+        raise InputError(
+            f"{counted(len(bare), 'record')} to tune a model on have no conversation.",
+            fix="Methods for images alone: presel, typical, and those that compare images.",
+        )
 
 
 class Lab(Protocol):
@@ -162,6 +173,7 @@ class LocalLab:
 
     def finetune(self, model: ModelRef | None, recipe: Recipe, examples: Examples) -> Tuned:
         """See `Lab.finetune`."""
+        must_be_said(self.pool, examples)
         if model is None:
             return Tuned(None)
         items = Items.of(self.pool, "record", examples.rows, examples.targets)
@@ -184,7 +196,7 @@ class LocalLab:
         if lacking:
             raise AnnotationNeeded(
                 f"{counted(len(lacking), 'record')} of the {purpose} want instructions first.",
-                lacking,
+                bare,  # all of them: what was written for the others stays in the same file
                 purpose,
             )
         return {row: self.annotations.turns(row) for row in bare}

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visift.amounts import counted
 from visift.budget import Budget
+from visift.errors import InfeasibleBudget
 from visift.methods.cutting import cut_rows
 from visift.methods.grouping import Labelled
 from visift.methods.ranking import by_key, fill_seats, seats_left
@@ -133,6 +135,12 @@ class Entrants:
         """
         everything = np.concatenate([self.kept, self.rows])
         chosen = cut_rows(pool, order, budget, everything)
+        if len(chosen) < len(self.kept):
+            raise InfeasibleBudget(
+                f"the budget comes to {counted(len(chosen), 'record')} of the {len(everything):,} "
+                f"that can be chosen, and {len(self.kept):,} are always in.",
+                fix="Ask for more, or for fewer that are always in (a smaller seed or reference).",
+            )
         place = np.full(len(pool), -1, np.int64)
         place[self.rows] = np.arange(len(self.rows))
         names: NDArray[Any] = np.full(len(pool), None, dtype=object)

@@ -27,7 +27,7 @@ from visift.methods.method import param
 from visift.methods.nbgs import Rule, share_out
 from visift.methods.necessity import WORDS, Score, ask_necessity, necessity, outcome_facts
 from visift.methods.ranking import by_key, tie_order
-from visift.methods.seeds import drawn, rows_in_budget, seed_size
+from visift.methods.seeds import drawn, marked_size, rows_in_budget, seed_size
 from visift.models.ref import ModelRef
 from visift.numerics.rounding import significant
 from visift.pool.pool import Pool
@@ -45,7 +45,7 @@ SEED = "seed: drawn at random to tune the seed model"
 SEED_SHARE = Fraction(1, 20)
 
 #: Name of the part that holds text-only rows under `text_only=proportional`.
-AT_RANDOM = "text-only"
+AT_RANDOM = "text-only, at random"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class MLLMSelector:
     )
     lam: float | None = param(None, origin="ours", doc="lambda of kl, instead", above=0)
     per_source: bool = param(False, origin="ours", doc="groups inside every source, by its size")
-    min_answer_tokens: int = param(1, origin="ours", doc="shorter answers are not chosen", low=1)
+    min_answer_tokens: int = param(1, origin="ours", doc="shorter answers are not drawn", low=1)
     text_only: Literal["score", "proportional", "drop"] = param(
         "score", origin="ours", doc="rows without an image: like any, at random, or none"
     )
@@ -142,14 +142,16 @@ class MLLMSelector:
             seed = drawn(pool, rows, size, plain, self.seed, b"seed")
         else:
             seed = by_key(np.intersect1d(seed, rows), pool.tie_keys(self.seed, b"seed"))
-            seed_size(str(len(seed)), "is_seed", len(rows), there, SEED_SHARE)
+            marked_size(len(seed), "is_seed", there)
         rest = np.setdiff1d(rows, seed)
         asked = rows if self.score_seed_rows else rest
         if self.text_only == "proportional":
             asked = asked[~pool.text_only[asked]]
         recipe = read_recipe(self.recipe, self.model, self.seed)
         tuned = lab.finetune(self.model, recipe, Examples(seed))
-        scored = ask_necessity(self.score, tuned.model, recipe.max_tokens, lab, asked)
+        scored = ask_necessity(
+            self.score, tuned.model, recipe.max_tokens, lab, asked, self.min_answer_tokens
+        )
         return Inputs(seed, rest, asked, tuned, scored)
 
     def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
@@ -161,6 +163,8 @@ class MLLMSelector:
         draw = pool.tie_keys(self.seed, b"draw") if self.tie == "hash" else keys
         kept = by_key(pool.rows("kept"), keys)
         seed = inputs.seed[inputs.tuned.ok(inputs.seed)]
+        if self.score_seed_rows:
+            seed = seed[inputs.scored.ok(seed)]
         parts = self._parts(pool, np.concatenate([kept, rest]), at_random)
         held = np.bincount(parts.of[: len(kept)], minlength=len(parts.labels))
         mine = [rest[parts.of[len(kept) :] == p] for p in range(len(parts.labels))]
@@ -179,9 +183,13 @@ class MLLMSelector:
             status=status,
             always=[KEPT] * len(kept) + [SEED] * len(seed),
         )
+        choice.score[seed] = NS[seed]
         facts = outcome_facts(pool, choice, found, NS, len(seed))
         said = {"direction": "drawn", "nested": False, "score": WORDS[self.score]}
-        return replace(choice, facts={**choice.facts, **said, "notices": [READING], **facts})
+        notices = [READING]
+        if np.nanmin(NS, initial=0.0) < 0:
+            notices.append("some scores are below 0: weights use NS - min + 1e-6")
+        return replace(choice, facts={**choice.facts, **said, "notices": notices, **facts})
 
     @property
     def _rule(self) -> Rule:
@@ -233,7 +241,9 @@ class MLLMSelector:
         """Group the rows of one part, and say how its budget is shared over the groups."""
         if label == AT_RANDOM:
             return Cells(rows, np.zeros_like(rows), (AT_RANDOM,), (Fraction(1),))
-        mixed = label_groups(pool, rows, "source" if self._mixes_sources else None, "other")
+        inside = self._mixes_sources and not self.per_source
+        by: Literal["source"] | None = "source" if inside else None
+        mixed = label_groups(pool, rows, by, self.unlabelled)
         if self.kl_parts == "sources" and self._mixes_sources:
             rule = replace(self._rule, K=1)
         else:

@@ -37,17 +37,29 @@ SMALLEST_LOSS = 1e-6
 
 
 def ask_necessity(
-    score: Score, model: ModelRef | None, max_tokens: int, lab: Lab, rows: IntArray
+    score: Score,
+    model: ModelRef | None,
+    max_tokens: int,
+    lab: Lab,
+    rows: IntArray,
+    min_answer_tokens: int = 1,
 ) -> Measured:
     """Ask for what a form of the score is worked out from.
 
     Raises:
-        InputError: N2 from numbers that were handed in without numbers of tokens.
+        InputError: numbers of tokens are needed, and were not handed in beside the losses.
     """
     if score == "N2" and lab.given("nll") and not lab.given("answer_tokens"):
         raise InputError(
             "--set score=N2 sums losses, and --signals holds nll without answer_tokens.",
             fix="Add the column, or use means: --set score=N1",
+        )
+    lacks = score == "N4" or (lab.given("nll") and not lab.given("answer_tokens"))
+    if min_answer_tokens > 1 and lacks:
+        raise InputError(
+            f"--set min_answer_tokens={min_answer_tokens} needs numbers of answer tokens, which "
+            "come with losses that are measured.",
+            fix="Leave it out, or add the column answer_tokens to --signals and use a loss.",
         )
     if score == "N4":
         return lab.measure(OwnAnswers(model), Examples(rows))

@@ -40,7 +40,7 @@ from visift.methods.presel_order import (
 )
 from visift.methods.ranking import by_key, tie_order
 from visift.methods.reference import draw_reference
-from visift.methods.seeds import rows_in_budget
+from visift.methods.seeds import marked_size, rows_in_budget
 from visift.methods.typicality import (
     Clustering,
     Typical,
@@ -145,7 +145,10 @@ class PreSel:
         "drop", origin="paper", doc="rows without an image"
     )
     compat: Literal["none", "official"] = param(
-        "none", origin="ours", doc="official: the program's arithmetic, defects included"
+        "none",
+        origin="ours",
+        doc="official: the program's arithmetic, defects included; sets irs_form, kappa, "
+        "dedupe_images, fill, score_digits",
     )
     variant: Variant = param("llava", origin="code", doc="which of the programs compat follows")
     score_digits: int = param(
@@ -166,7 +169,11 @@ class PreSel:
         if reference is None:
             usable = rows if self.text_only == "drop" else everything
             there = rows_in_budget(pool, usable, self._budget(budget))
-            reference = draw_reference(pool, rows, by, there, self.ref_ratio, self.seed)
+            said = "5%" if self._official and self.ref_ratio == "auto" else self.ref_ratio
+            reference = draw_reference(pool, rows, by, there, said, self.seed)
+        else:
+            there = rows_in_budget(pool, rows, self._budget(budget))
+            marked_size(len(np.intersect1d(reference, rows)), "is_reference", there)
         reference = by_key(np.intersect1d(reference, rows), pool.tie_keys(self.seed, b"reference"))
         examples = Examples(reference, lab.instructions(reference, "reference"))
         recipe = read_recipe(self.recipe, self.model, self.seed, lora=True)
@@ -218,7 +225,7 @@ class PreSel:
         always = np.concatenate([some for some, _ in first])
         by_turn = text if self.text_only == "proportional" else text[:0]
         held = held_by_task(pool, kept, tasks.labels)
-        draw = typical.order(keys, self.score_digits)
+        draw = typical.order(keys, 17 if self._official else self.score_digits)
         found, order = ranking(typical, w, always, by_turn, held, draw, keys)
         budget = self._budget(budget)
         if self.fill != "by_weight" or self._official:
@@ -259,7 +266,10 @@ class PreSel:
                 start += len(cells.names)
         else:
             n = max(rows_in_budget(pool, order[len(kept) :], budget) + len(kept) - first, 0)
-            quota = shared_once(w, n)
+            text = int((~np.isfinite(typical.nc[rest])).sum())
+            turns = n * text // max(len(rest), 1)
+            quota = np.append(shared_once(w, n - turns), turns)
+            group[:] = len(typical.cells)  # what belongs to no task: text-only rows
             for task, cells in enumerate(typical.cells):
                 group[cells.rows] = task
         inside = first_by_quota(rest, group[rest], quota)

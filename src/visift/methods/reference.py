@@ -41,7 +41,7 @@ def draw_reference(
     size = seed_size(said, "ref_ratio", len(rows), budget_rows, share)
     sizes = np.bincount(tasks.of, minlength=len(tasks.labels))
     floors = np.minimum(sizes, LEAST_ROWS)
-    if said == "auto":
+    if said == "auto":  # a share in full is drawn by task sizes alone
         size = max(size, min(int(floors.sum()), budget_rows // _MOST))
     quota = allocate(size, sizes, sizes, floors)
     keys = pool.tie_keys(seed, b"reference")

@@ -50,20 +50,41 @@ def seed_size(said: str, name: str, pool_rows: int, budget_rows: int, share: Fra
     Raises:
         InputError: no such number, or the budget is not larger.
     """
+    if budget_rows < 2:
+        raise InputError(
+            f"a budget of {budget_rows:,} records leaves none to choose beside those drawn first.",
+            fix="A budget of at least 2 records.",
+        )
     if said == "auto":
-        size = max(1, min(int(share * pool_rows), budget_rows // 2))
-    else:
+        return max(1, min(int(share * pool_rows), budget_rows // 2))
+    try:
         wanted = Budget.parse(said)
-        if wanted.unit not in ("rows", "fraction"):
-            raise InputError(f"--set {name}={said}: a number or a percentage was expected.")
-        size = int(wanted.amount * (pool_rows if wanted.unit == "fraction" else 1))
+    except InputError:
+        wanted = Budget("", "tokens", Fraction(0))
+    if wanted.unit not in ("rows", "fraction"):
+        raise InputError(f"--set {name}={said}: a number, a percentage or auto was expected.")
+    size = int(wanted.amount * (pool_rows if wanted.unit == "fraction" else 1))
     if not 0 < size < budget_rows:
         raise InputError(
-            f"{name} is {size:,} of a budget of {budget_rows:,} records.",
-            fix=f"It must leave some to choose: --set {name}=N with N from 1 to "
-            f"{max(budget_rows - 1, 1):,}, or a larger budget.",
+            f"--set {name}={said} is {size:,} of a budget of {budget_rows:,} records.",
+            fix=f"It must leave some to choose: from 1 to {budget_rows - 1:,}, or a larger budget.",
         )
     return size
+
+
+def marked_size(size: int, column: str, budget_rows: int) -> None:
+    """Raise `InputError` where rows marked with `--signals` leave no budget, or are none.
+
+    Args:
+        size: rows marked.
+        column: that marks them.
+        budget_rows: rows of the budget.
+    """
+    if not 0 < size < budget_rows:
+        raise InputError(
+            f"{column} of --signals marks {size:,} of a budget of {budget_rows:,} records.",
+            fix=f"Mark from 1 to {max(budget_rows - 1, 1):,} records, or choose a larger budget.",
+        )
 
 
 def drawn(

@@ -27,10 +27,12 @@ class Annotations:
     Attributes:
         pool: the annotated records; None where there are none.
         of_row: by row of the pool that was annotated, the row in `pool`.
+        remarks: what of the files is not used, a clause each.
     """
 
     pool: Pool | None = None
     of_row: Mapping[int, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, pool: Pool, files: Sequence[Path]) -> Annotations:
@@ -38,13 +40,13 @@ class Annotations:
 
         Args:
             pool: what was annotated.
-            files: those that are not there hold nothing.
+            files: those that are not there, or empty, hold nothing.
 
         Raises:
             PoolError: a file is malformed.
             InputError: the pool is joined from several image folders, so that a path is not enough.
         """
-        there = [file for file in files if file.is_file()]
+        there = [file for file in files if file.is_file() and file.read_bytes().strip()]
         if not there:
             return cls()
         if len(pool.roots) > 1:
@@ -54,17 +56,33 @@ class Annotations:
                 fix="Annotate one pool at a time, or put the images below one --image-folder.",
             )
         written = Pool.open(there, image_folder=pool.roots[0].path)
-        places = {
-            images: row
-            for row, images in enumerate(_named(written))
-            if images and written.faults[row] is None and written.index["turns"][row].as_py()
-        }
-        bare = pool.unannotated
+        bare = np.flatnonzero(pool.unannotated).tolist()
         named = _named(pool)
-        found = {
-            row: places[named[row]] for row in np.flatnonzero(bare).tolist() if named[row] in places
-        }
-        return cls(written, found)
+        wanted = {named[row] for row in bare}
+        places: dict[tuple[str, ...], int] = {}
+        unusable, unknown, again = list[str](), list[str](), list[str]()
+        for row, images in enumerate(_named(written)):
+            name = f"{written.uids(np.array([row]))[0]}"
+            fault = written.faults[row] or _unanswered(written, row)
+            if fault is not None:
+                unusable.append(f"{name}, {fault}")
+            elif images not in wanted:
+                unknown.append(f"{name}, {' '.join(images) or 'no image'}")
+            elif images in places:
+                again.append(name)
+            else:
+                places[images] = row
+        remarks = [
+            f"{len(some):,} {what} (first: {some[0]})"
+            for some, what in (
+                (unusable, "cannot be used"),
+                (unknown, "name no image of the pool"),
+                (again, "repeat images of an earlier line"),
+            )
+            if some
+        ]
+        found = {row: places[named[row]] for row in bare if named[row] in places}
+        return cls(written, found, tuple(remarks))
 
     def turns(self, row: int) -> tuple[Turn, ...]:
         """Return the conversation written for a row that is in `of_row`."""
@@ -95,4 +113,16 @@ class Annotations:
 
 
 def _named(pool: Pool) -> list[tuple[str, ...]]:
-    return [tuple(images) for images in pool.index["images"].to_pylist()]
+    """Return the images of every record as paths below the image folder, however written."""
+    return [
+        tuple(path.removeprefix("./") for path in images)
+        for images in pool.index["images"].to_pylist()
+    ]
+
+
+def _unanswered(pool: Pool, row: int) -> str | None:
+    """Return why a record is no annotation: nobody answers in it."""
+    answered = any(
+        turn.role == "assistant" and turn.text.strip() for turn in pool.record(row).turns
+    )
+    return None if answered else "without an answer"

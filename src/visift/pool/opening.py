@@ -91,7 +91,17 @@ class _Opening:
             self._keep(reader, name, file, role)
         else:
             reader = open_reader(file, self.task_field, self.source_field)
-            self._keep(reader, name, self.image_folder or folder, role)
+            self._keep(reader, name, self.image_folder or self._beside(role) or folder, role)
+
+    def _beside(self, role: RowRole) -> Path | None:
+        """Return where the images of files beside a pool of images alone lie: in the pool.
+
+        What was annotated for such a pool names images by its paths.
+        """
+        alone = [file for file in self.files if isinstance(file.reader, ImageList)]
+        if role == "candidate" or len(alone) != len(self.files) or len(self._roots) != 1:
+            return None
+        return self._roots[0]
 
     def _add_images(self, role: RowRole, path: Path, prefix: str, found: Contents | None) -> None:
         """List the images of a folder (as found) and of its archives, or of one archive."""
