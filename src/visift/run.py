@@ -33,7 +33,6 @@ from visift.say import (
     say_card,
     say_left_out,
     say_method,
-    say_near_duplicates,
     say_nothing,
     say_plan,
     say_pool,
@@ -43,7 +42,7 @@ from visift.say import (
 from visift.selection import Selection
 from visift.signals.imported import Imported, SignalFile
 from visift.staff import cache_folder, staffing
-from visift.thinning import ask_hashes, without_near_duplicates
+from visift.thinning import thinned
 from visift.unusable import Quarantine
 from visift.wanted import how_to_go_on, open_annotations, write_wanted
 
@@ -167,29 +166,17 @@ def execute(
     asked = understand(config, output)
     pool = config.pool.open() if pool is None else pool
     say_pool(say, pool)
-    faults = pool.set_aside()
-    found = Quarantine.of(faults)
-    found.check(pool, asked.allowed, "Nothing was measured yet.")
-    for trainer in config.export:
-        there = np.union1d(pool.rows("candidate"), pool.rows("kept"))
-        check_export(trainer, pool, there[~pool.unannotated[there]])
+    faults = _looked_at(pool, config, asked.allowed)
     annotations = open_annotations(pool, output)
     say_annotations(say, annotations)
     lab = lab_for(config, pool, asked.imported, progress or Silent(), annotations)
-    if config.near_duplicates is not None:
-        pool, count = without_near_duplicates(
-            pool, *ask_hashes(pool, lab), config.near_duplicates, config.seed
-        )
-        lab.pool = pool
-        say_near_duplicates(say, count, config.near_duplicates)
+    pool = thinned(pool, lab, config.near_duplicates, config.seed, say)
     budget, tokens = counted_budget(say, pool, lab, config.model, asked.budget)
     try:
         inputs = asked.method.measure(pool, lab, budget)
     except AnnotationNeeded as need:
         with RunFolder.begin(output, config, overwrite) as folder:
-            todo = write_wanted(folder.path / need.purpose, pool, need.rows)
-        fix = how_to_go_on(todo, pool, len(need.rows))
-        raise AnnotationNeeded(need.what, need.rows, need.purpose, fix) from None
+            raise _with_a_list(need, pool, folder.path) from None
     say_unused(say, asked.imported, lab)
     say_plan(say, lab)
     if hasattr(asked.method, "model"):
@@ -215,6 +202,28 @@ def execute(
         run = replace(run, annotations=annotations)
         folder.write(run, say)
     return replace(run, seconds=time.monotonic() - started)
+
+
+def _looked_at(pool: Pool, config: RunConfig, allowed: Fraction) -> dict[int, str]:
+    """Return the rows that the pool cannot offer, and why, before anything costs time.
+
+    Raises:
+        TooManyUnusable: more of them than is allowed.
+        InputError: a trainer would fail on records of the pool.
+    """
+    faults = pool.set_aside()
+    Quarantine.of(faults).check(pool, allowed, "Nothing was measured yet.")
+    there = np.union1d(pool.rows("candidate"), pool.rows("kept"))
+    for trainer in config.export:
+        check_export(trainer, pool, there[~pool.unannotated[there]])
+    return faults
+
+
+def _with_a_list(need: AnnotationNeeded, pool: Pool, output: Path) -> AnnotationNeeded:
+    """Write the list of what must be annotated first; return the outcome that says how to go on."""
+    todo = write_wanted(output / need.purpose, pool, need.rows)
+    fix = how_to_go_on(todo, pool, len(need.rows))
+    return AnnotationNeeded(need.what, need.rows, need.purpose, fix)
 
 
 def counted_budget(

@@ -166,6 +166,7 @@ def _manifest(run: Run) -> dict[str, Any]:
     return {
         "versions": _versions(bool(identities)),
         "pool": [{**_fingerprint(file.reader), "role": file.role} for file in run.pool.files],
+        "annotations": _annotations(run),
         "method": run.config.method,
         "settings": [dataclasses.asdict(setting) for setting in run.settings],
         "model": _model(run.config.model, bool(identities)),
@@ -206,6 +207,12 @@ def _versions(models: bool) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def _annotations(run: Run) -> list[dict[str, Any]]:
+    """Return the files in which chosen images found their conversations."""
+    written = run.annotations.pool
+    return [] if written is None else [_fingerprint(file.reader) for file in written.files]
 
 
 def _fingerprint(reader: Reader) -> dict[str, Any]:

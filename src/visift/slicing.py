@@ -10,7 +10,7 @@ from visift.engine.slices import Slice, SliceMeasured, measure_slice
 from visift.pool.annotations import Annotations
 from visift.run import counted_budget, lab_for, understand
 from visift.say import Say, say_plan, say_pool
-from visift.thinning import ask_hashes, without_near_duplicates
+from visift.thinning import thinned
 from visift.unusable import Quarantine
 
 
@@ -34,11 +34,7 @@ def execute_slice(config: RunConfig, part: Slice, say: Say, progress: Progress) 
     say_pool(say, pool)
     Quarantine.of(pool.set_aside()).check(pool, asked.allowed, "Nothing was measured yet.")
     lab = lab_for(config, pool, asked.imported, progress, Annotations())
-    if config.near_duplicates is not None:
-        pool, _ = without_near_duplicates(
-            pool, *ask_hashes(pool, lab), config.near_duplicates, config.seed
-        )
-        lab.pool = pool
+    pool = thinned(pool, lab, config.near_duplicates, config.seed, say)
     budget, _ = counted_budget(say, pool, lab, config.model, asked.budget)
     asked.method.measure(pool, lab, budget)
     say_plan(say, lab)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.engine.lab import Examples, Lab
+from visift.engine.lab import Examples, Lab, LocalLab
 from visift.engine.measured import Measured
 from visift.methods.ranking import by_key
 from visift.pool.near_duplicates import near_duplicates
 from visift.pool.pool import Pool
+from visift.say import Say, say_near_duplicates
 from visift.signals.hashes import ImageHash
 
 Rows = NDArray[np.int64]
@@ -20,6 +21,23 @@ def ask_hashes(pool: Pool, lab: Lab) -> tuple[Rows, Measured]:
     rows = np.concatenate([pool.rows(role) for role in ("kept", "have", "candidate")])
     rows = np.unique(rows[np.diff(pool.images.offsets)[rows] == 1])
     return rows, lab.measure(ImageHash(), Examples(rows))
+
+
+def thinned(pool: Pool, lab: LocalLab, bits: int | None, seed: int, say: Say) -> Pool:
+    """Return the pool that a run chooses from, which its lab knows from then on.
+
+    Args:
+        pool: with all rows.
+        lab: of the run; hashes that it lacks are measured now.
+        bits: see `without_near_duplicates`; None leaves the pool as it is.
+        seed: of the tie keys.
+        say: called with (label, text).
+    """
+    if bits is None:
+        return pool
+    lab.pool, count = without_near_duplicates(pool, *ask_hashes(pool, lab), bits, seed)
+    say_near_duplicates(say, count, bits)
+    return lab.pool
 
 
 def without_near_duplicates(

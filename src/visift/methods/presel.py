@@ -224,7 +224,7 @@ class PreSel:
         first += [(text, TEXT_KEPT)] if self.text_only == "keep" else []
         always = np.concatenate([some for some, _ in first])
         by_turn = text if self.text_only == "proportional" else text[:0]
-        held = held_by_task(pool, kept, tasks.labels)
+        held = held_by_task(pool, kept, tasks.labels, self.task_from)
         draw = typical.order(keys, 17 if self._official else self.score_digits)
         found, order = ranking(typical, w, always, by_turn, held, draw, keys)
         budget = self._budget(budget)

@@ -63,9 +63,20 @@ def ranking(
     return entrants(always, cells, keys), np.concatenate([always, order])
 
 
-def held_by_task(pool: Pool, kept: IntArray, labels: Sequence[str]) -> IntArray:
-    """Return (T,) how many kept rows each task has."""
-    names = pool.index["task"].take(kept).to_pylist()
+def held_by_task(
+    pool: Pool, kept: IntArray, labels: Sequence[str], label: str = "task"
+) -> IntArray:
+    """Return (T,) how many kept rows each task has.
+
+    Args:
+        pool: what rows refer to.
+        kept: rows that are in anyway.
+        labels: (T,) the tasks.
+        label: what tasks are taken from, `task` or `source`; kept rows belong to no other.
+    """
+    if label not in ("task", "source"):
+        return np.zeros(len(labels), np.int64)
+    names = pool.index[label].take(kept).to_pylist()
     return np.array([names.count(label) for label in labels], np.int64)
 
 
