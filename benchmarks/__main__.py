@@ -22,6 +22,7 @@ NAMES = (
     "kmeans",
     "losses",
     "gradients",
+    "instance",
     "end_to_end",
     "scaling",
 )
