@@ -14,7 +14,6 @@ from visift.budget import Budget
 from visift.engine.lab import Lab
 from visift.errors import InputError
 from visift.methods.entrants import Entrants
-from visift.methods.grouping import label_groups
 from visift.methods.method import param
 from visift.methods.ranking import fill_seats
 from visift.methods.tables import group_weights, whole_by_name
@@ -54,7 +53,7 @@ class Random:
     def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
         """Take rows in tie-key order."""
         keys = pool.tie_keys(self.seed)
-        found = Entrants.of(pool, inputs.rows, keys, lambda rows: label_groups(pool, rows, None))
+        found = Entrants.labelled(pool, inputs.rows, keys, None)
         said = f"drawn at random from {len(inputs.rows):,} records (seed {self.seed})"
         return found.choose(pool, found.ranked([1]), budget, lambda at, group: said)
 
@@ -111,12 +110,8 @@ class Stratified:
         return found.choose(pool, order, budget, reason)
 
     def _entrants(self, pool: Pool, inputs: Inputs) -> Entrants:
-        return Entrants.of(
-            pool,
-            inputs.rows,
-            pool.tie_keys(self.seed),
-            lambda rows: label_groups(pool, rows, "source", self.unlabelled),
-        )
+        keys = pool.tie_keys(self.seed)
+        return Entrants.labelled(pool, inputs.rows, keys, "source", self.unlabelled)
 
     def _shares(self, found: Entrants) -> tuple[list[Fraction], IntArray, IntArray]:
         """Return weight, cap and floor of every source."""

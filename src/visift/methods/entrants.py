@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from visift.amounts import counted
 from visift.budget import Budget
 from visift.errors import InfeasibleBudget
 from visift.methods.cutting import cut_rows
-from visift.methods.grouping import Labelled
+from visift.methods.grouping import Labelled, label_groups
 from visift.methods.ranking import by_key, fill_seats, seats_left
 from visift.numerics.groups import Weights
 from visift.numerics.seats import seat_order
@@ -65,6 +65,18 @@ class Entrants:
         """
         kept = by_key(pool.rows("kept"), keys)
         return cls(kept, rows, label(np.concatenate([kept, rows])), keys)
+
+    @classmethod
+    def labelled(
+        cls,
+        pool: Pool,
+        rows: IntArray,
+        keys: NDArray[np.uint64],
+        kind: Literal["source", "task"] | None,
+        unlabelled: str | None = None,
+    ) -> Entrants:
+        """Return some rows and the kept ones by a label, see `grouping.label_groups`."""
+        return cls.of(pool, rows, keys, lambda some: label_groups(pool, some, kind, unlabelled))
 
     @property
     def group(self) -> IntArray:

@@ -6,7 +6,7 @@ the pool gives them something to say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -18,7 +18,6 @@ from visift.engine.lab import Examples, Lab
 from visift.engine.measured import Measured
 from visift.engine.trainings import Tuned
 from visift.methods.grouping import EVERYTHING, Labelled
-from visift.methods.ranking import by_key, fill_seats
 from visift.methods.seeds import drawn
 from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
@@ -109,23 +108,6 @@ def reference_model(
     return Reference(signal, warmup, tuned)
 
 
-def drawn_by_quota(
-    pool: Pool, rows: IntArray, of: IntArray, quota: IntArray, seed: int
-) -> IntArray:
-    """Return warm-up rows in key order, so many of each group at random.
-
-    Args:
-        pool: what rows refer to.
-        rows: (n,) rows to draw from.
-        of: (n,) group of each.
-        quota: (G,) rows of each group.
-        seed: of the draw.
-    """
-    keys = pool.tie_keys(seed, b"warmup")
-    seats = np.repeat(np.arange(len(quota), dtype=np.int32), quota)
-    return by_key(rows[fill_seats(seats, of, keys[rows])], keys)
-
-
 def drawn_share(pool: Pool, rows: IntArray, ratio: float, seed: int) -> IntArray:
     """Return warm-up rows in key order: a share of all at random, at least one unless it is 0."""
     if not ratio or not len(rows):
@@ -133,9 +115,3 @@ def drawn_share(pool: Pool, rows: IntArray, ratio: float, seed: int) -> IntArray
     size = max(int(Fraction(repr(ratio)) * len(rows)), 1)
     one_group = Labelled((EVERYTHING,), np.zeros_like(rows))
     return drawn(pool, rows, size, one_group, seed, b"warmup")
-
-
-def listed(names: Sequence[str], most: int = 8) -> str:
-    """Return the first few of some names as text."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

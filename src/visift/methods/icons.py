@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 from visift.budget import Budget
 from visift.engine.lab import Lab
 from visift.methods.entrants import Entrants
-from visift.methods.gradients import drawn_share, reference_model
-from visift.methods.grouping import label_groups
 from visift.methods.method import param
 from visift.methods.ranking import tie_order
-from visift.methods.targets import Inputs, Inside, ask_gradients, influence, target_rows
+from visift.methods.targets import Inputs, Inside, ask_influence, influence
 from visift.models.ref import ModelRef
 from visift.numerics.rounding import significant
 from visift.pool.pool import Pool
@@ -96,30 +94,26 @@ class Icons:
 
     def measure(self, pool: Pool, lab: Lab, budget: Budget | None) -> Inputs:
         """Ask for a model tuned on a random part, and for gradients of rows and targets."""
-        rows, targets = pool.rows("candidate"), target_rows(pool, self.name)
-        reference = reference_model(
+        return ask_influence(
+            pool,
             lab,
+            self.name,
             self.model,
             self.recipe,
             self.seed,
-            drawn_share(pool, rows, self.warmup_ratio, self.seed),
+            self.warmup_ratio,
             params=self.params,
             proj_dim=self.proj_dim,
             proj_seed=self.proj_seed,
         )
-        return ask_gradients(lab, reference, rows, targets)
 
     def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
         """Sort by votes, then by mean percentile rank, both highest first."""
         found = influence(pool, inputs, self.inside, self.score_digits)
         count = votes(found.of, self.p)
         rank = significant(percentile_ranks(found.of), self.score_digits)
-        everyone = Entrants.of(
-            pool,
-            found.rows,
-            tie_order(pool, self.seed, self.tie),
-            lambda some: label_groups(pool, some, None),
-        )
+        keys = tie_order(pool, self.seed, self.tie)
+        everyone = Entrants.labelled(pool, found.rows, keys, None)
         order = everyone.ranked(everyone.sizes.tolist(), -count, -rank)
         _, both = np.unique(np.stack([count, rank]), axis=1, return_inverse=True)
         tasks = len(found.tasks)

@@ -19,7 +19,6 @@ from visift.budget import Budget
 from visift.engine.lab import Examples, Lab
 from visift.engine.measured import Measured
 from visift.methods.entrants import Entrants
-from visift.methods.grouping import label_groups
 from visift.methods.method import param
 from visift.methods.ranking import tie_order
 from visift.methods.row_scores import LeftOut, RowScores, choose_by_score
@@ -128,9 +127,5 @@ class IFD:
 
     def _entrants(self, pool: Pool, rows: IntArray) -> Entrants:
         kind: Literal["source"] | None = "source" if self.per_source else None
-        return Entrants.of(
-            pool,
-            rows,
-            tie_order(pool, self.seed, self.tie),
-            lambda some: label_groups(pool, some, kind, self.unlabelled),
-        )
+        keys = tie_order(pool, self.seed, self.tie)
+        return Entrants.labelled(pool, rows, keys, kind, self.unlabelled)

@@ -14,12 +14,10 @@ import numpy as np
 from visift.budget import Budget
 from visift.engine.lab import Lab
 from visift.methods.entrants import Entrants
-from visift.methods.gradients import drawn_share, reference_model
-from visift.methods.grouping import label_groups
 from visift.methods.method import param
 from visift.methods.ranking import tie_order
 from visift.methods.row_scores import LeftOut, RowScores, choose_by_score
-from visift.methods.targets import Inputs, Inside, ask_gradients, influence, target_rows
+from visift.methods.targets import Inputs, Inside, ask_influence, influence
 from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
 from visift.selection import Choice
@@ -60,18 +58,18 @@ class Less:
 
     def measure(self, pool: Pool, lab: Lab, budget: Budget | None) -> Inputs:
         """Ask for a model tuned on a random part, and for gradients of rows and targets."""
-        rows, targets = pool.rows("candidate"), target_rows(pool, self.name)
-        reference = reference_model(
+        return ask_influence(
+            pool,
             lab,
+            self.name,
             self.model,
             self.recipe,
             self.seed,
-            drawn_share(pool, rows, self.warmup_ratio, self.seed),
+            self.warmup_ratio,
             params=self.params,
             proj_dim=self.proj_dim,
             proj_seed=self.proj_seed,
         )
-        return ask_gradients(lab, reference, rows, targets)
 
     def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
         """Sort by the largest influence on a task, highest first."""
@@ -85,12 +83,8 @@ class Less:
                 f"influence {value[at]:.3g} on {found.tasks[best[at]]}, from the highest of {among}"
             )
 
-        everyone = Entrants.of(
-            pool,
-            found.rows,
-            tie_order(pool, self.seed, self.tie),
-            lambda some: label_groups(pool, some, None),
-        )
+        keys = tie_order(pool, self.seed, self.tie)
+        everyone = Entrants.labelled(pool, found.rows, keys, None)
         facts = {"score": "largest influence on a task", **found.facts(inputs)}
         choice = choose_by_score(
             pool, everyone, scores, LeftOut({}, ""), budget, reason, facts=facts

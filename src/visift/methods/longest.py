@@ -16,7 +16,6 @@ from visift.budget import Budget
 from visift.engine.lab import Examples, Lab
 from visift.engine.measured import Measured
 from visift.methods.entrants import Entrants
-from visift.methods.grouping import label_groups
 from visift.methods.method import param
 from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
@@ -90,12 +89,7 @@ class Longest:
 
     def _entrants(self, pool: Pool, rows: NDArray[np.int64]) -> Entrants:
         kind: Literal["source"] | None = "source" if self.per_source else None
-        return Entrants.of(
-            pool,
-            rows,
-            pool.tie_keys(self.seed),
-            lambda some: label_groups(pool, some, kind, self.unlabelled),
-        )
+        return Entrants.labelled(pool, rows, pool.tie_keys(self.seed), kind, self.unlabelled)
 
 
 def clipped(length: Float, percentile: float) -> Float:

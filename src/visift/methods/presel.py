@@ -30,7 +30,6 @@ from visift.methods.presel_facts import presel_facts, reason_of
 from visift.methods.presel_order import (
     Fill,
     Variant,
-    budget_of,
     filled,
     first_by_quota,
     held_by_task,
@@ -230,7 +229,7 @@ class PreSel:
         budget = self._budget(budget)
         if self.fill != "by_weight" or self._official:
             order, count = self._by_quota(pool, order, len(always), budget, typical, w, sizes)
-            budget = budget_of(min(count, len(order)))
+            budget = Budget.parse(min(count, len(order)))
         choice = found.choose(
             pool,
             order,

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.budget import Budget
 from visift.methods.cells import Cells, entrants, in_turns
 from visift.methods.compat import (
     presel_llava_shares,
@@ -136,8 +135,3 @@ def official_quota(
         for share, cells, full in zip(shares, typical.cells, typical.full, strict=True)
     ]
     return np.concatenate(quotas)
-
-
-def budget_of(rows: int) -> Budget:
-    """Return a budget of so many rows."""
-    return Budget.parse(rows)

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visift.methods.grouping import Labelled
-from visift.methods.ranking import by_key, fill_seats
-from visift.methods.seeds import seed_size
+from visift.methods.seeds import drawn_by_quota, seed_size
 from visift.numerics.allocate import allocate
 from visift.pool.pool import Pool
 
@@ -41,9 +40,7 @@ def draw_reference(
     size = seed_size(said, "ref_ratio", len(rows), budget_rows, share)
     sizes = np.bincount(tasks.of, minlength=len(tasks.labels))
     floors = np.minimum(sizes, LEAST_ROWS)
-    if said == "auto":  # a share in full is drawn by task sizes alone
+    if said == "auto":
         size = max(size, min(int(floors.sum()), budget_rows // _MOST))
     quota = allocate(size, sizes, sizes, floors)
-    keys = pool.tie_keys(seed, b"reference")
-    seats = np.repeat(np.arange(len(quota), dtype=np.int32), quota)
-    return by_key(rows[fill_seats(seats, tasks.of, keys[rows])], keys)
+    return drawn_by_quota(pool, rows, tasks.of, quota, seed, b"reference")

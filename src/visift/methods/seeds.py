@@ -12,7 +12,7 @@ from visift.errors import InputError
 from visift.methods.cutting import cut_rows
 from visift.methods.grouping import Labelled
 from visift.methods.ranking import by_key, fill_seats
-from visift.numerics.seats import seat_order
+from visift.numerics.allocate import allocate
 from visift.pool.pool import Pool
 
 IntArray = NDArray[np.int64]
@@ -100,7 +100,24 @@ def drawn(
         seed: of the draw.
         purpose: keeps this draw apart from all others.
     """
+    sizes = np.bincount(labels.of, minlength=len(labels.labels))
+    quota = allocate(size, sizes, sizes)
+    return drawn_by_quota(pool, rows, labels.of, quota, seed, purpose)
+
+
+def drawn_by_quota(
+    pool: Pool, rows: IntArray, of: IntArray, quota: IntArray, seed: int, purpose: bytes
+) -> IntArray:
+    """Return rows in key order, so many of each group at random.
+
+    Args:
+        pool: what rows refer to.
+        rows: (n,) rows to draw from.
+        of: (n,) group of each.
+        quota: (G,) rows of each group, at most what it has.
+        seed: of the draw.
+        purpose: keeps this draw apart from all others.
+    """
     keys = pool.tie_keys(seed, purpose)
-    sizes = np.bincount(labels.of, minlength=len(labels.labels)).tolist()
-    order = fill_seats(seat_order(sizes, sizes), labels.of, keys[rows])
-    return by_key(rows[order[:size]], keys)
+    seats = np.repeat(np.arange(len(quota), dtype=np.int32), quota)
+    return by_key(rows[fill_seats(seats, of, keys[rows])], keys)

@@ -49,7 +49,7 @@ def group_weights(
     missing = [name for name in names if name not in table and OTHERS not in table]
     if missing:
         raise InputError(
-            f"--set weights: no weight for {_few(missing)}.",
+            f"--set weights: no weight for {few(missing)}.",
             fix=f"Add them, or {OTHERS}:1 for all others.",
         )
     weights = [table.get(name, table.get(OTHERS, 0.0)) for name in names]
@@ -117,10 +117,11 @@ def _must_be_known(parameter: str, table: Mapping[str, float], names: Sequence[s
         if name not in names and name != OTHERS:
             raise InputError(
                 f'--set {parameter}: there is no source "{name}".{did_you_mean(name, names)}',
-                fix=f"Sources: {_few(names)}.",
+                fix=f"Sources: {few(names)}.",
             )
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Return the first few of some names as text."""
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return ", ".join(names[:8]) + more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,8 +14,15 @@ from visift.amounts import counted
 from visift.engine.lab import Examples, Lab
 from visift.engine.measured import Measured
 from visift.errors import InputError
-from visift.methods.gradients import PROJECTION, Reference, ask
+from visift.methods.gradients import (
+    PROJECTION,
+    Reference,
+    ask,
+    drawn_share,
+    reference_model,
+)
 from visift.methods.grouping import Labelled, label_groups
+from visift.models.ref import ModelRef
 from visift.numerics.neighbours import unit_rows
 from visift.numerics.rounding import significant
 from visift.pool.pool import Pool
@@ -68,15 +75,34 @@ class Inputs:
     wanted: Measured
 
 
-def ask_gradients(lab: Lab, reference: Reference, rows: IntArray, targets: IntArray) -> Inputs:
-    """Ask for the gradients of a model on rows and on targets.
+def ask_influence(
+    pool: Pool,
+    lab: Lab,
+    method: str,
+    model: ModelRef | None,
+    recipe: str | Mapping[str, Any],
+    seed: int,
+    warmup_ratio: float,
+    **gradient: Any,
+) -> Inputs:
+    """Ask for a model tuned on a random part, and for its gradients on all rows and on targets.
 
     Args:
+        pool: what is chosen from, and its targets.
         lab: who is asked.
-        reference: the model.
-        rows: usable rows.
-        targets: usable targets.
+        method: for messages.
+        model: what is tuned.
+        recipe: how, see `training.recipe.read_recipe`.
+        seed: of draw and training.
+        warmup_ratio: share of the rows to tune on.
+        **gradient: fields of `LoraGradient`.
+
+    Raises:
+        InputError: there are no targets.
     """
+    rows, targets = pool.rows("candidate"), target_rows(pool, method)
+    warmup = drawn_share(pool, rows, warmup_ratio, seed)
+    reference = reference_model(lab, model, recipe, seed, warmup, **gradient)
     gradients, wanted = (
         ask(lab, PROJECTION, reference.signal, Examples(some)) for some in (rows, targets)
     )

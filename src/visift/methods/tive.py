@@ -27,11 +27,11 @@ from visift.methods.gradients import (
     PROJECTION,
     Reference,
     ask,
-    drawn_by_quota,
     reference_model,
 )
 from visift.methods.grouping import Labelled
 from visift.methods.method import param
+from visift.methods.seeds import drawn_by_quota
 from visift.methods.tive_facts import heat_notices, reason_of, tive_facts
 from visift.methods.tive_order import (
     Draws,
@@ -172,7 +172,7 @@ class Tive:
         warmup = rows[:0]
         if self.warmup_ratio:
             quota = warmup_rows(np.bincount(tasks.of), self.warmup_ratio)
-            warmup = drawn_by_quota(pool, rows, tasks.of, quota, self.seed)
+            warmup = drawn_by_quota(pool, rows, tasks.of, quota, self.seed, b"warmup")
         reference = reference_model(
             lab,
             self.model,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.methods.gradients import listed
+from visift.methods.tables import few
 from visift.methods.tive_order import Judged
 from visift.selection import Choice
 
@@ -107,7 +107,7 @@ def heat_notices(judged: Judged, target: float | None) -> list[str]:
     heat = judged.heat
 
     def named(some: Sequence[int]) -> str:
-        return listed([labels[t] for t in some])
+        return few([labels[t] for t in some])
 
     said = []
     missed = [t for t in several if target is not None and not heat[t].reached]

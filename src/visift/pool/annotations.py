@@ -46,7 +46,7 @@ class Annotations:
             PoolError: a file is malformed.
             InputError: the pool is joined from several image folders, so that a path is not enough.
         """
-        there = [file for file in files if file.is_file() and file.read_bytes().strip()]
+        there = [file for file in files if file.is_file() and not _is_blank(file)]
         if not there:
             return cls()
         if len(pool.roots) > 1:
@@ -110,6 +110,11 @@ class Annotations:
             for row in rows.tolist()
         ]
         return both, np.array(places, np.int64)
+
+
+def _is_blank(file: Path) -> bool:
+    with file.open("rb") as lines:
+        return not any(line.strip() for line in lines)
 
 
 def _named(pool: Pool) -> list[tuple[str, ...]]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.errors import VisiftError
 from visift.models.conversation import ConversationError
 from visift.models.devices import needs_models
 from visift.models.facts import read_facts
@@ -21,6 +20,7 @@ from visift.models.ref import ModelRef
 from visift.signals.batching import ItemsAtFault, measure_in_batches
 from visift.signals.cost import Cost, Load, value_bytes
 from visift.signals.lengths import batches_by_length, estimate, image_tokens
+from visift.signals.losses import collated, conversation_of
 from visift.signals.signal import Column, Measure, RecordItem, Unit, Values
 
 if TYPE_CHECKING:
@@ -76,39 +76,27 @@ class HiddenMean:
         collate, per_image = Collator.of(vlm), image_tokens(vlm)
 
         def compute(conversations: list[Conversation]) -> dict[str, NDArray[Any]]:
-            batch = _collated(collate, conversations, self.max_tokens)
+            batch = _cut(collate, conversations, self.max_tokens)
             return {HIDDEN: hidden_means(vlm, batch)}
 
         def measure(items: Sequence[RecordItem]) -> Values:
             lengths = [min(estimate(item, per_image), self.max_tokens) for item in items]
             batches = batches_by_length(lengths, self.batch_tokens)
-            return measure_in_batches(items, _load, compute, self.columns, vlm.width, 1, batches)
+            return measure_in_batches(
+                items, conversation_of, compute, self.columns, vlm.width, 1, batches
+            )
 
         return measure
 
 
-def _load(item: RecordItem) -> Conversation:
-    from visift.models.batch import Conversation
-
-    return Conversation(item.record.turns, tuple(image.load() for image in item.images))
-
-
-def _collated(collate: Collator, conversations: Sequence[Conversation], max_tokens: int) -> Batch:
+def _cut(collate: Collator, conversations: Sequence[Conversation], max_tokens: int) -> Batch:
     """Return the inputs of some conversations, cut; raises `ItemsAtFault` where it knows which."""
     from visift.models.batch import beyond
 
-    errors: dict[int, VisiftError] = {}
-    for number, one in enumerate(conversations):
-        try:
-            collate.rendering(one)
-        except ConversationError as error:
-            errors[number] = error
-    if not errors:
-        batch = collate(conversations)
-        too_long = np.flatnonzero(batch.cut_off(max_tokens).numpy()).tolist()
-        errors = {number: ConversationError(beyond(max_tokens)) for number in too_long}
-    if errors:
-        raise ItemsAtFault(errors)
+    batch = collated(collate, dict(enumerate(conversations)))
+    too_long = np.flatnonzero(batch.cut_off(max_tokens).numpy()).tolist()
+    if too_long:
+        raise ItemsAtFault({number: ConversationError(beyond(max_tokens)) for number in too_long})
     return batch.cut(max_tokens)
 
 

@@ -133,13 +133,18 @@ class AnswerLoss:
         return measure
 
 
-def load_conversation(item: RecordItem) -> Conversation:
-    """Return a record with its images decoded; raises `VisiftError` for one without an answer."""
+def conversation_of(item: RecordItem) -> Conversation:
+    """Return a record with its images decoded; raises `ImageError`."""
     from visift.models.batch import Conversation
 
+    return Conversation(item.record.turns, tuple(image.load() for image in item.images))
+
+
+def load_conversation(item: RecordItem) -> Conversation:
+    """Return a record with its images decoded; raises `VisiftError` for one without an answer."""
     if not any(turn.role == "assistant" for turn in item.record.turns):
         raise ConversationError(NO_ANSWER)
-    return Conversation(item.record.turns, tuple(image.load() for image in item.images))
+    return conversation_of(item)
 
 
 # --- asking --------------------------------------------------------------------------------------
