@@ -138,6 +138,7 @@ class Command:
         line += ["--set", f"seconds={self.seconds}", "--budget", self.budget]
         line += ["--max-unusable", self.unusable]
         line += ["--workers", str(self.workers), "--cache", self.cache, "-o", self.output]
+        told.touch()  # somebody may be killed before the first line of their own
         process = _context.Process(target=_carry_out, args=(line, self.folder, told, self.before))
         _begin_server()
         with main_left_alone():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from dataclasses import dataclass
@@ -97,19 +98,26 @@ def age(leftovers: list[Path]) -> None:
 WRITTEN = ["scores.parquet", "export/llava/control.json", "report"]
 
 
+def remove(place: Path) -> None:
+    """Take away what a killed run left in a place."""
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+
+
 def test_killed_while_the_run_directory_is_written(tmp_path: Path) -> None:
     pool = pool_of(tmp_path / "pool", 10)
     calm, shaken = (Command(pool, tmp_path / name) for name in "ab")
     wanted = calm.finish()
     for name in WRITTEN:
-        run = shaken.start()
         place = tmp_path / "b" / "out" / name
+        remove(place)
+        run = shaken.start()
         assert wait_until(lambda: place.exists() or run.is_over)  # noqa: B023
         run.kill()
         assert run.end()[0] == -signal.SIGKILL
         assert not (tmp_path / "b" / "out" / "manifest.json").exists()
-        if place.is_file():
-            place.unlink()
     assert differing(shaken.finish(), wanted) == []
 
 
