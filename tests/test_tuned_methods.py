@@ -64,8 +64,18 @@ def kill_when(arguments: list[str], ready: Callable[[], bool]) -> bool:
     return alive
 
 
-def same_after_kills(pool: Pool, method: str, folder: Path, *more: str) -> None:
-    """Run a method undisturbed, and killed while it tunes and while it measures."""
+def same_after_kills(
+    pool: Pool, method: str, folder: Path, *more: str, stored: bool = False
+) -> None:
+    """Run a method undisturbed, and killed while it tunes and while it measures.
+
+    Args:
+        pool: file and images.
+        method: its name.
+        folder: to work in.
+        *more: arguments.
+        stored: kill it once more, when the first of several blocks is in the store.
+    """
     calm, shaken, cache = folder / "calm", folder / "shaken", folder / "c2"
     finish(command(pool, method, calm, folder / "c1", *more, "--workers", "1"))
     arguments = command(pool, method, shaken, cache, *more, "--workers", "2")
@@ -74,6 +84,8 @@ def same_after_kills(pool: Pool, method: str, folder: Path, *more: str) -> None:
     assert not any(cache.glob("checkpoints/*/training.json"))
     tuned = lambda: any(cache.glob("checkpoints/*/training.json"))  # noqa: E731
     assert kill_when(arguments, tuned)
+    if stored:
+        assert kill_when(arguments, lambda: any(cache.rglob("*.arrow")))
     finish(arguments)
     different = [
         name for name in RESULTS if (calm / name).read_bytes() != (shaken / name).read_bytes()
@@ -94,19 +106,78 @@ def test_killed_while_tuning_and_measuring_gives_the_same_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["tive", "less", "icons"])
+def test_methods_by_gradients_killed_on_the_demo_pool(
+    method: str, demo: Pool, tmp_path: Path
+) -> None:
+    records = json.loads(demo[0].read_text(encoding="utf-8"))[::40]
+    for record in records:  # else they would be taken out of the pool as equal to a target
+        record["conversations"][0]["value"] += " Say it in short."
+    path = tmp_path / "examples.json"
+    path.write_text(json.dumps(records), encoding="utf-8")
+    same_after_kills(demo, method, tmp_path, "--set", QUICK, "--budget", "40%", *for_(method, path))
+
+
+@pytest.mark.slow
+def test_less_as_published_killed_between_checkpoints(demo: Pool, tmp_path: Path) -> None:
+    records = json.loads(demo[0].read_text(encoding="utf-8"))[::40]
+    path = tmp_path / "examples.json"
+    path.write_text(json.dumps(records), encoding="utf-8")
+    published = ("--set", "preset=published", "--set", "proj_dim=512")
+    more = (*published, "--budget", "15%", *for_("less", path))
+    same_after_kills(demo, "less", tmp_path, *more, stored=True)
+    whole(tmp_path / "calm", ["FineTuning", *["LoraGradient"] * 8])
+
+
+def for_(method: str, examples: Path) -> tuple[str, ...]:
+    """Arguments that name the targets of methods that have some."""
+    return () if method == "tive" else ("--target", str(examples))
+
+
+#: Few records a forward pass: pools of short and long ones are padding otherwise.
+GRADIENTS = (
+    *("--set", "recipe=tiny-lora,epochs:1,batch_size:16,micro_batch:4"),
+    *("--set", "proj_dim=1024"),
+)
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    """Some records of the evaluation file, of all its tasks, as targets."""
+    records = json.loads((IMAGES.parent / "eval.json").read_text(encoding="utf-8"))
+    path = tmp_path / "examples.json"
+    path.write_text(json.dumps(records[::40]), encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not IMAGES.exists(), reason="the shared pools are not here")
+@pytest.mark.parametrize("method", ["tive", "less", "icons"])
+def test_gradients_on_a_real_pool(method: str, examples: Path, tmp_path: Path) -> None:
+    """Killed while tuning, before the first block of gradients, and after it."""
+    records = first_records("real", 5000, tmp_path / "pool")
+    more = (*GRADIENTS, *for_(method, examples), "--budget", "15%")
+    same_after_kills((records, IMAGES), method, tmp_path, *more, stored=True)
+    asked = ["LoraGradient"] if method == "tive" else ["LoraGradient"] * 2
+    whole(tmp_path / "calm", ["FineTuning", *asked])
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not IMAGES.exists(), reason="the shared pools are not here")
 @pytest.mark.parametrize(("method", "pool"), [("mllm_selector", "mixed"), ("presel", "real")])
 def test_on_real_pools(method: str, pool: str, tmp_path: Path) -> None:
     records = first_records(pool, 5000, tmp_path / "pool")
     same_after_kills((records, IMAGES), method, tmp_path, "--budget", "15%")
-    out = tmp_path / "calm"
+    whole(tmp_path / "calm", ["FineTuning", "AnswerLoss"])
+
+
+def whole(out: Path, asked: list[str]) -> None:
+    """See that a run did what was asked, chose what it should, and lost no record."""
     manifest = json.loads((out / "manifest.json").read_text())
     counts = manifest["counts"]
     assert counts["selected"] == int(0.15 * counts["usable"])
-    assert [entry["signal"] for entry in manifest["cost"]["ledger"]][:2] == [
-        "FineTuning",
-        "AnswerLoss",
-    ]
+    ledger = [entry["signal"] for entry in manifest["cost"]["ledger"]]
+    assert ledger[: len(asked)] == asked
     assert (out / "report" / "index.html").is_file()
     scores = pq.read_table(out / "scores.parquet")
     status = np.array([one.partition(":")[0] for one in scores["status"].to_pylist()])

@@ -229,6 +229,32 @@ def test_half_precision_is_near_and_its_products_are_not_halved(
     np.testing.assert_allclose(found.norms, wanted.norms, rtol=0.05)
 
 
+# --- factors that nobody asks about --------------------------------------------------------------
+
+
+def test_other_factors_become_weights_and_change_nothing(
+    tuned: Callable[[str], ModelRef], llava: VLM
+) -> None:
+    vlm = VLM.load(tuned("llava"), "cpu", merge=False)
+    wanted = gradients(llava, batch_of(llava, CONVERSATIONS))
+    factors = Factors.find(vlm, ATTENTION)
+    factors.merge_others(vlm)
+    found = gradients(vlm, batch_of(vlm, CONVERSATIONS))
+    np.testing.assert_allclose(found.norms, wanted.norms, rtol=1e-5)
+    np.testing.assert_allclose(found.directions, wanted.directions, atol=1e-5)
+    merged = {name: one.merged for name, one in vlm.model.named_modules() if hasattr(one, "merged")}
+    assert {name for name, is_merged in merged.items() if not is_merged} == set(factors.layers)
+    assert any(merged.values())
+
+
+def test_half_precision_would_lose_small_factors_and_keeps_them_apart(
+    tuned: Callable[[str], ModelRef],
+) -> None:
+    half = VLM.load(ModelRef(tuned("llava").name, dtype="bfloat16"), "cpu", merge=False)
+    Factors.find(half, ATTENTION).merge_others(half)
+    assert not any(getattr(one, "merged", False) for one in half.model.modules())
+
+
 # --- what cannot be ------------------------------------------------------------------------------
 
 

@@ -236,6 +236,8 @@ def test_every_field_is_part_of_the_identity(ref: ModelRef) -> None:
         {"proj_seed": 1},
         {"max_tokens": 99},
         {"batch_tokens": 99},
+        {"checkpoint": 1},
+        {"adam": True},
     ]
     assert len({str(identity(LoraGradient(ref, **change))) for change in changes}) == len(changes)
 

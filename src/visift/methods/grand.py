@@ -1,7 +1,7 @@
 """GraNd: rows by the length of their gradient, longest first; a baseline.
 
 The score of published comparisons, |gradient of the loss| of one row early in training, taken
-here over low-rank factors after a short warm-up [ours].
+here over low-rank factors after a short warm-up, or as the mean over several checkpoints of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from visift.budget import Budget
 from visift.engine.lab import Examples, Lab
 from visift.engine.measured import Measured
 from visift.methods.entrants import Entrants
-from visift.methods.gradients import NORM, Reference, drawn_share, reference_model
+from visift.methods.gradients import (
+    NORM,
+    Reference,
+    ask_each,
+    drawn_share,
+    measured_rows,
+    reference_model,
+)
 from visift.methods.method import param
 from visift.methods.ranking import tie_order
 from visift.methods.row_scores import LeftOut, RowScores, choose_by_score
@@ -31,11 +38,11 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The usable rows, the model that was asked, and the norms of their gradients."""
+    """The usable rows, the model that was asked, and the norms of their gradients there."""
 
     rows: IntArray
     reference: Reference
-    norms: Measured
+    norms: tuple[Measured, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,9 @@ class GraNd:
     recipe: str | Mapping[str, Any] = param(
         "auto", origin="ours", doc="of the warm-up: LLaVA-1.5's with LoRA, or changes to it"
     )
+    checkpoints: int = param(
+        1, origin="ours", doc="of the warm-up, evenly spread; the mean over them ranks", low=1
+    )
     params: str = param("self_attn", origin="ours", doc="low-rank factors whose names hold this")
     loss_reduction: Literal["mean", "sum"] = param(
         "mean", origin="ours", doc="of the loss over answer tokens; mean favours short answers"
@@ -71,7 +81,7 @@ class GraNd:
     unlabelled: str | None = param(None, origin="ours", doc="group for rows without a source")
 
     def measure(self, pool: Pool, lab: Lab, budget: Budget | None) -> Inputs:
-        """Ask for a model tuned on a random part, and for one norm a row."""
+        """Ask for a model tuned on a random part, and for a norm a row at each checkpoint."""
         rows = pool.rows("candidate")
         self._entrants(pool, rows)
         reference = reference_model(
@@ -80,16 +90,18 @@ class GraNd:
             self.recipe,
             self.seed,
             drawn_share(pool, rows, self.warmup_ratio, self.seed),
+            self.checkpoints,
             params=self.params,
             reduction=self.loss_reduction,
             projection="none",
         )
-        return Inputs(rows, reference, lab.measure(reference.signal, Examples(rows)))
+        return Inputs(rows, reference, ask_each(lab, NORM, reference.signals, Examples(rows)))
 
     def choose(self, pool: Pool, inputs: Inputs, budget: Budget | None) -> Choice:
         """Sort by norm, highest first."""
-        rows = inputs.rows[inputs.norms.ok(inputs.rows)]
-        norm = inputs.norms.take(NORM.name, rows).astype(np.float64)
+        rows = measured_rows(inputs.rows, inputs.norms)
+        taken = [one.take(NORM.name, rows).astype(np.float64) for one in inputs.norms]
+        norm = np.mean(taken, axis=0)
         scores = RowScores(norm, significant(norm, self.score_digits), "highest first")
 
         def reason(at: int, among: str) -> str:

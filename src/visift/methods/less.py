@@ -1,6 +1,7 @@
 """LESS (arXiv 2402.04333): rows whose gradients point where those of target examples point.
 
-Without correction by the optimiser's state and from one checkpoint by default [ours].
+Without correction by the optimiser's state and from one checkpoint by default [ours];
+`preset=published` has both.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Less:
     group_by: ClassVar[None] = None
     coverage: ClassVar[bool] = False
     reads_target: ClassVar[bool] = True
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "published": {"checkpoints": 4, "adam": True, "recipe": "auto,epochs:4"}
+    }
 
     model: ModelRef | None = None
     seed: int = 0
@@ -44,6 +47,15 @@ class Less:
     )
     recipe: str | Mapping[str, Any] = param(
         "auto", origin="ours", doc="of the warm-up: LLaVA-1.5's with LoRA, or changes to it"
+    )
+    checkpoints: int = param(
+        1,
+        origin="ours",
+        doc="of the warm-up, evenly spread, each weighed by its learning rate (paper: 4)",
+        low=1,
+    )
+    adam: bool = param(
+        False, origin="ours", doc="of rows the steps of Adam are compared (paper), not gradients"
     )
     params: str = param("self_attn", origin="ours", doc="low-rank factors whose names hold this")
     proj_dim: int = param(8192, origin="code", doc="numbers a gradient; 0: all of them", low=0)
@@ -66,6 +78,8 @@ class Less:
             self.recipe,
             self.seed,
             self.warmup_ratio,
+            self.checkpoints,
+            self.adam,
             params=self.params,
             proj_dim=self.proj_dim,
             proj_seed=self.proj_seed,

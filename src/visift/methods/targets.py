@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +17,9 @@ from visift.errors import InputError
 from visift.methods.gradients import (
     PROJECTION,
     Reference,
-    ask,
+    ask_each,
     drawn_share,
+    measured_rows,
     reference_model,
 )
 from visift.methods.grouping import Labelled, label_groups
@@ -64,15 +65,15 @@ class Inputs:
         rows: usable rows.
         targets: usable targets.
         reference: the model that was asked.
-        gradients: of the rows.
-        wanted: gradients of the targets.
+        gradients: of the rows, at each checkpoint.
+        wanted: gradients of the targets, likewise.
     """
 
     rows: IntArray
     targets: IntArray
     reference: Reference
-    gradients: Measured
-    wanted: Measured
+    gradients: tuple[Measured, ...]
+    wanted: tuple[Measured, ...]
 
 
 def ask_influence(
@@ -83,6 +84,8 @@ def ask_influence(
     recipe: str | Mapping[str, Any],
     seed: int,
     warmup_ratio: float,
+    checkpoints: int = 1,
+    adam: bool = False,
     **gradient: Any,
 ) -> Inputs:
     """Ask for a model tuned on a random part, and for its gradients on all rows and on targets.
@@ -95,17 +98,24 @@ def ask_influence(
         recipe: how, see `training.recipe.read_recipe`.
         seed: of draw and training.
         warmup_ratio: share of the rows to tune on.
+        checkpoints: at how many points of the training gradients are taken.
+        adam: whether of rows the steps of the optimiser are compared with gradients of targets.
         **gradient: fields of `LoraGradient`.
 
     Raises:
-        InputError: there are no targets.
+        InputError: there are no targets; `adam` without several checkpoints, which keep its state.
     """
+    if adam and checkpoints == 1:
+        raise InputError(
+            "adam wants the state of the optimiser, which is kept with several checkpoints.",
+            fix="--set checkpoints=4, for example.",
+        )
     rows, targets = pool.rows("candidate"), target_rows(pool, method)
     warmup = drawn_share(pool, rows, warmup_ratio, seed)
-    reference = reference_model(lab, model, recipe, seed, warmup, **gradient)
-    gradients, wanted = (
-        ask(lab, PROJECTION, reference.signal, Examples(some)) for some in (rows, targets)
-    )
+    reference = reference_model(lab, model, recipe, seed, warmup, checkpoints, **gradient)
+    steps = [replace(signal, adam=adam) for signal in reference.signals]
+    gradients = ask_each(lab, PROJECTION, steps, Examples(rows))
+    wanted = ask_each(lab, PROJECTION, reference.signals, Examples(targets))
     return Inputs(rows, targets, reference, gradients, wanted)
 
 
@@ -116,7 +126,7 @@ class Influence:
     Attributes:
         rows: (n,) rows with a gradient.
         tasks: names of the T tasks.
-        of: (n, T) cosines, rounded as they rank.
+        of: (n, T) cosines, or means of them over checkpoints, rounded as they rank.
         lost: targets without a gradient.
     """
 
@@ -140,7 +150,9 @@ class Influence:
 
 
 def influence(pool: Pool, inputs: Inputs, inside: Inside, digits: int) -> Influence:
-    """Return the influence of all rows, from one pass over their gradients.
+    """Return the influence of all rows, from one pass over their gradients at each checkpoint.
+
+    Checkpoints count by their learning rates [paper: LESS], whose sum is made 1 [ours].
 
     Args:
         pool: what rows refer to.
@@ -151,16 +163,18 @@ def influence(pool: Pool, inputs: Inputs, inside: Inside, digits: int) -> Influe
     Raises:
         InputError: no target, or no row, has a gradient.
     """
-    rows = inputs.rows[inputs.gradients.ok(inputs.rows)]
-    targets = inputs.targets[inputs.wanted.ok(inputs.targets)]
+    rows = measured_rows(inputs.rows, inputs.gradients)
+    targets = measured_rows(inputs.targets, inputs.wanted)
     if not len(rows) or not len(targets):
         none = "record" if len(targets) else "target"
         raise InputError(f"no {none} has a gradient, and these are compared.")
     tasks = label_groups(pool, targets, "task", "other")
-    towards = unit_rows(inputs.wanted.take(PROJECTION.name, targets))
-    found = influences(
-        inputs.gradients.blocks(PROJECTION.name, rows), towards, tasks, inside=inside
-    )
+    found = np.zeros((len(rows), len(tasks.labels)))
+    each = zip(inputs.reference.rates(), inputs.gradients, inputs.wanted, strict=True)
+    for rate, gradients, wanted in each:
+        towards = unit_rows(wanted.take(PROJECTION.name, targets))
+        blocks = gradients.blocks(PROJECTION.name, rows)
+        found += rate * influences(blocks, towards, tasks, inside=inside)
     lost = len(inputs.targets) - len(targets)
     return Influence(rows, tasks.labels, significant(found, digits), lost)
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from visift.errors import ModelError
 from visift.models.answers import MOST_LOGITS, Asked, decoded, logits_of, one_token
 from visift.models.batch import Batch
+from visift.models.kept import Adam
 from visift.models.projection import Projection
 from visift.models.vlm import VLM, one_cpu_thread
 
@@ -51,11 +52,7 @@ class Factors:
         Raises:
             ModelError: the model has none, none of that name, or some of another kind.
         """
-        every = {
-            name: module
-            for name, module in vlm.model.named_modules()
-            if {part for part, _ in module.named_children()} >= _PAIR
-        }
+        every = _with_factors(vlm)
         if not every:
             raise ModelError(
                 "has no low-rank factors to take gradients of.",
@@ -73,6 +70,16 @@ class Factors:
             _must_be_plain(vlm.name, name, layer)
         return cls(layers)
 
+    def merge_others(self, vlm: VLM) -> None:
+        """Make all other factors of the model part of its weights, where these are float32.
+
+        They cost as much as those that are asked about: beside matrices of width 768 a third of
+        the time. Weights of lower precision would lose what a short training has changed.
+        """
+        for name, layer in _with_factors(vlm).items():
+            if name not in self.layers and layer.get_base_layer().weight.dtype == torch.float32:
+                layer.merge()
+
     def sizes(self) -> dict[str, int]:
         """Return how many entries each factor has, A before B of each layer, in model order."""
         named = ((name, *_pair(layer)) for name, layer in self.layers.items())
@@ -81,6 +88,15 @@ class Factors:
             sizes[f"{name}.lora_A"] = down.weight.numel()
             sizes[f"{name}.lora_B"] = up.weight.numel()
         return sizes
+
+
+def _with_factors(vlm: VLM) -> dict[str, Any]:
+    named = vlm.model.named_modules()
+    return {
+        name: module
+        for name, module in named
+        if {part for part, _ in module.named_children()} >= _PAIR
+    }
 
 
 def _kinds(names: Mapping[str, Any]) -> str:
@@ -127,6 +143,7 @@ def record_gradients(
     batch: Batch,
     reduction: Reduction,
     projection: Projection | None,
+    adam: Adam | None = None,
 ) -> RecordGradients:
     """Return the gradient of every record's own loss on its answer tokens.
 
@@ -136,6 +153,7 @@ def record_gradients(
         batch: n records, each with answer tokens.
         reduction: of the losses of a record's tokens.
         projection: what is kept of a gradient beside its norm.
+        adam: whose steps on these gradients stand for them.
 
     Raises:
         ModelError: a layer sees the tokens of several records as one, or is used twice.
@@ -147,6 +165,8 @@ def record_gradients(
 
     def take(name: str, inputs: Tensor, outputs: Tensor) -> None:
         products = torch.bmm(outputs.float().transpose(1, 2), inputs.float())
+        if adam is not None:
+            products = adam.step(name, products)
         norms.append(lengths(products))
         if projection is not None:
             projection.add(total, name, products.flatten(1))

@@ -2,7 +2,7 @@
 
 Used by TIVE (arXiv 2403.09559), GraNd, LESS and ICONS. The loss is that of the answer tokens, ends
 of turn included, given images and questions, as in training; nothing is dropped out. No state of
-an optimiser enters.
+an optimiser enters, unless `adam` says so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.errors import InputError
+from visift.errors import InputError, ModelError
 from visift.models.devices import needs_models
 from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
@@ -26,16 +26,18 @@ from visift.signals.losses import ANSWER_SHARE, collated, load_conversation, ref
 from visift.signals.signal import Column, Measure, RecordItem, Unit, Values
 
 if TYPE_CHECKING:
-    from visift.models.batch import Collator, Conversation
-    from visift.models.gradients import Factors
+    from visift.models.batch import Batch, Collator, Conversation
+    from visift.models.gradients import RecordGradients
     from visift.models.projection import Projection
-    from visift.models.vlm import VLM
 
 Reduction = Literal["mean", "sum"]
 Kind = Literal["sparse", "rademacher", "none"]
 
 #: Entries up to which whole gradients are stored.
 MOST_WHOLE = 65_536
+
+#: Tokens of a batch on a processor: more leave its caches, and long records are padded for nothing.
+MOST_CPU_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,13 @@ class LoraGradient:
         max_tokens: longer conversations are cut there, see `losses.AnswerLoss`.
         batch_tokens: estimated tokens of a batch; a field because another number may change last
             bits.
+        checkpoint: of several that the training kept, which one, from 1 on; 0 is the model as it
+            is named.
+        adam: in place of a gradient the step that Adam would take on it, in the state that the
+            training kept [paper: LESS].
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     unit: ClassVar[Unit] = "record"
 
     model: ModelRef | None
@@ -72,6 +78,8 @@ class LoraGradient:
     proj_seed: int = 0
     max_tokens: int = 2048
     batch_tokens: int = 2048
+    checkpoint: int = 0
+    adam: bool = False
 
     def __post_init__(self) -> None:
         for name, options in (("reduction", Reduction), ("projection", Kind)):
@@ -120,32 +128,72 @@ class LoraGradient:
         """Load the model and return what measures a list of records; see `signal.Signal`.
 
         Raises:
-            ModelError: the model has no low-rank factors of that name.
+            ModelError: the model has no low-rank factors of that name, or its training kept no such
+                checkpoint.
             InputError: whole gradients are wanted that are too long.
         """
         with needs_models():
             from visift.models.batch import Collator
-            from visift.models.gradients import Factors
+            from visift.models.gradients import Factors, record_gradients
+            from visift.models.kept import Adam
             from visift.models.vlm import VLM
 
-        assert self.model is not None, "identity() asks for it before"
-        vlm = VLM.load(self.model, device, merge=False)
+        model = self._opened()
+        vlm = VLM.load(model, device, merge=False)
         factors = Factors.find(vlm, self.params)
+        factors.merge_others(vlm)
         projection = self._projection(factors.sizes(), device)
+        adam = Adam.read(model.folder(), factors.sizes(), device) if self.adam else None
         collate, per_image = Collator.of(vlm), image_tokens(vlm)
+        most = self.batch_tokens
+        if device == "cpu" and self.projection != "rademacher":  # which is drawn for every batch
+            most = min(most, MOST_CPU_TOKENS)
+        width = 0 if projection is None else projection.width
 
         def compute(conversations: list[Conversation]) -> dict[str, NDArray[Any]]:
-            return _gradients(self, vlm, factors, projection, collate, conversations)
+            batch = _batch(self, collate, conversations)
+            found = record_gradients(vlm, factors, batch, self.reduction, projection, adam)
+            return self._arrays(batch, found, width)
 
         def measure(items: Sequence[RecordItem]) -> Values:
             lengths = [min(estimate(item, per_image), self.max_tokens) for item in items]
-            batches = batches_by_length(lengths, self.batch_tokens)
-            width = 0 if projection is None else projection.width
+            batches = batches_by_length(lengths, most)
             return measure_in_batches(
                 items, load_conversation, compute, self.columns, width, 1, batches
             )
 
         return measure
+
+    def _opened(self) -> ModelRef:
+        """Return the model, or that of its checkpoints that is wanted."""
+        from visift.models.kept import kept_in
+
+        model = self.model
+        assert model is not None, "identity() asks for it before"
+        if not self.checkpoint:
+            return model
+        folder = kept_in(model.folder(), self.checkpoint)
+        if not folder.is_dir():
+            raise ModelError(
+                f"kept no checkpoint {self.checkpoint} of its training.",
+                where=model.name,
+                fix="Tune it in more steps, or ask for fewer checkpoints.",
+            )
+        return ModelRef(
+            str(folder),
+            dtype=model.dtype,
+            device=model.device,
+            trust_remote_code=model.trust_remote_code,
+        )
+
+    def _arrays(self, batch: Batch, found: RecordGradients, width: int) -> dict[str, NDArray[Any]]:
+        """Return all columns of a batch."""
+        counts = batch.answers[:, 1:].sum(dim=1).numpy()
+        arrays: dict[str, NDArray[Any]] = {"grad_norm": found.norms, "answer_tokens": counts}
+        if found.directions is not None:
+            scale = width**0.5 if self.proj_dim == 0 else 1.0
+            arrays["grad_projection"] = found.directions * np.float32(scale)
+        return arrays
 
     def _projection(self, sizes: dict[str, int], device: str) -> Projection | None:
         from visift.models.projection import Rademacher, Sparse, Whole
@@ -164,24 +212,8 @@ class LoraGradient:
         return Sparse.draw(sizes, self.proj_dim, self.proj_seed, device)
 
 
-def _gradients(
-    signal: LoraGradient,
-    vlm: VLM,
-    factors: Factors,
-    projection: Projection | None,
-    collate: Collator,
-    conversations: Sequence[Conversation],
-) -> dict[str, NDArray[Any]]:
-    """Return all columns of some records; raises `ItemsAtFault` for those without a gradient."""
-    from visift.models.gradients import record_gradients
-
+def _batch(signal: LoraGradient, collate: Collator, conversations: Sequence[Conversation]) -> Batch:
+    """Return the inputs of some records; raises `ItemsAtFault` for those without a gradient."""
     whole = collated(collate, dict(enumerate(conversations)))
     refuse(signal.max_tokens, [(range(len(conversations)), whole)])
-    batch = whole.cut(signal.max_tokens)
-    found = record_gradients(vlm, factors, batch, signal.reduction, projection)
-    counts = batch.answers[:, 1:].sum(dim=1).numpy()
-    arrays: dict[str, NDArray[Any]] = {"grad_norm": found.norms, "answer_tokens": counts}
-    if projection is not None and found.directions is not None:
-        scale = projection.width**0.5 if signal.proj_dim == 0 else 1.0
-        arrays["grad_projection"] = found.directions * np.float32(scale)
-    return arrays
+    return whole.cut(signal.max_tokens)

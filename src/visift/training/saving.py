@@ -11,14 +11,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from visift.models.kept import OPTIMIZER
 from visift.models.ref import ModelRef
 from visift.models.vlm import import_transformers
 from visift.training.job import Moment
 from visift.training.recipe import Recipe
 from visift.training.weights import Trained, moments
-
-#: The optimiser's moments beside a checkpoint that is kept with them.
-OPTIMIZER = "optimizer.safetensors"
 
 
 def save_model(trained: Trained, base: ModelRef, folder: Path) -> None:

@@ -33,6 +33,7 @@ from transformers import (
 
 from visift.errors import TrainingError
 from visift.files import write_atomically
+from visift.models.kept import BETAS, EPSILON
 from visift.training.data import IGNORED, Batches, loading, the_batch
 from visift.training.job import Job, Step
 from visift.training.recipe import Recipe
@@ -42,7 +43,6 @@ from visift.training.weights import Trained
 #: Written last into a checkpoint for going on.
 _COMPLETE = "complete"
 _WEIGHTS = "weights.safetensors"
-_BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 Hear = Callable[[Step], None]
 
@@ -113,7 +113,7 @@ class Tuner(Trainer):  # type: ignore[misc,unused-ignore]
         if self.optimizer is None:
             groups = self.trained.groups(self.recipe)
             fused = self.args.device.type == "cuda"
-            self.optimizer = torch.optim.AdamW(groups, betas=_BETAS, eps=_EPSILON, fused=fused)
+            self.optimizer = torch.optim.AdamW(groups, betas=BETAS, eps=EPSILON, fused=fused)
         found: torch.optim.Optimizer = self.optimizer
         return found
 

@@ -191,6 +191,7 @@ def _finish(
     tuner: Tuner, job: Job, folder: Path, examples: Sequence[Example], looks: Sequence[Look]
 ) -> None:
     """Write the finished model, what became of the training last."""
+    from visift.models.kept import kept_in
     from visift.training.saving import moments_of_rates, save_model, sync_tree, versions
     from visift.training.trainer import kept_steps, losses_of, seconds_of
 
@@ -200,7 +201,7 @@ def _finish(
     save_model(trained, job.model, result)
     kept = kept_steps(state.max_steps, recipe)
     for number in range(1, len(kept) + 1) if recipe.checkpoints > 1 else ():
-        shutil.copytree(folder / f"kept-{number}", result / f"checkpoint-{number}")
+        shutil.copytree(folder / f"kept-{number}", kept_in(result, number))
     pairs = list(zip(examples, looks, strict=True))
     outcome = Outcome(
         examples=sum(look.reason is None for look in looks),
