@@ -122,14 +122,14 @@ def test_losses_of_records_are_those_of_full_forward_passes(ref: ModelRef, vlm: 
     counts = [len(tokens_of(vlm, one)) for one in ITEMS]
     assert found.columns["answer_tokens"].tolist() == counts
     assert found.columns["answer_tokens_turns"].sum(axis=1).tolist() == counts
-    # "Seen.", "Seen too." and nothing, in bytes, each with its end.
-    assert found.columns["answer_tokens_turns"][2].tolist() == [6, 10, 1]
+    # " Seen.", " Seen too." and " ", in bytes, each with its end.
+    assert found.columns["answer_tokens_turns"][2].tolist() == [7, 11, 2]
 
 
 def test_the_turns_of_a_record_have_the_sums_of_their_own_tokens(ref: ModelRef, vlm: VLM) -> None:
     found = measure(AnswerLoss(ref, turns=2), ITEMS)
     tokens = tokens_of(vlm, ITEMS[1])
-    first = len("Hello!") + 1
+    first = len(" Hello!") + 1
     wanted = [tokens[:first].sum(), tokens[first:].sum()]
     np.testing.assert_allclose(found.columns["nll_turns"][1], wanted, rtol=1e-4)
 

@@ -40,7 +40,7 @@ from visift.pool.record import Turn  # noqa: E402
 from visift.training import weights  # noqa: E402
 from visift.training.data import IGNORED, Reader, labels  # noqa: E402
 from visift.training.finetune import Example, finetune, outcome_of  # noqa: E402
-from visift.training.recipe import LLAVA, TINY, TINY_LORA, Recipe  # noqa: E402
+from visift.training.recipe import LLAVA, MMSSR, TINY, TINY_LORA, Recipe  # noqa: E402
 from visift.training.saving import OPTIMIZER  # noqa: E402
 
 TARGET = (Turn("user", "<image>\nwhat colour?"), Turn("assistant", "green."))
@@ -154,6 +154,19 @@ def test_the_projector_learns_at_its_own_rate(tiny: VLM) -> None:
     }
     assert rates == {(2e-4, 0.1, False, True), (2e-5, 0.1, True, True), (2e-5, 0.0, True, False)}
     assert all(weight.dtype == torch.float32 for weight in trained.named().values())
+
+
+def test_the_vision_tower_learns_at_its_own_rate(tiny_model: Any) -> None:
+    """In Qwen2-VL the projector is a part of the tower: it keeps its own."""
+    for family, projector in (("llava", "projector"), ("qwen2_vl", "merger")):
+        vlm = VLM.load(ModelRef(str(tiny_model(family))), "cpu")
+        trained = weights.mark(vlm, MMSSR)
+        named = {id(weight): name for name, weight in trained.named().items()}
+        for group in trained.groups(dataclasses.replace(MMSSR, projector_rate=3e-5)):
+            for name in (named[id(weight)] for weight in group["params"]):
+                in_tower = "vision_tower" in name or "visual" in name
+                expected = 3e-5 if projector in name else 2e-6 if in_tower else 1e-5
+                assert group["lr"] == expected, name
 
 
 def test_bfloat16_trains_weights_in_float32(pool: Pool, tmp_path: Path) -> None:

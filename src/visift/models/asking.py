@@ -45,13 +45,22 @@ def own_answers(
 ) -> list[str]:
     """Return the model's greedy answer to each question, cut after `new_tokens` tokens."""
     answers = [""] * len(asked)
-    for with_images in (True, False):
-        mine = [i for i, one in enumerate(asked) if bool(one.images) == with_images]
-        if mine:
-            texts = _generate(vlm, collate, [asked[i] for i in mine], new_tokens)
-            for i, text in zip(mine, texts, strict=True):
-                answers[i] = text
+    for mine in _together(collate, asked):
+        texts = _generate(vlm, collate, [asked[i] for i in mine], new_tokens)
+        for i, text in zip(mine, texts, strict=True):
+            answers[i] = text
     return answers
+
+
+def _together(collate: Collator, asked: Sequence[Question]) -> list[list[int]]:
+    """Return which questions are asked in one batch: with images and without, never both.
+
+    One by one where all tokens of a prompt see each other: padding before it changes answers there.
+    """
+    if collate.template.family.prefix_attention:
+        return [[number] for number in range(len(asked))]
+    kinds = [[i for i, one in enumerate(asked) if bool(one.images) == has] for has in (True, False)]
+    return [mine for mine in kinds if mine]
 
 
 def _generate(vlm: VLM, collate: Collator, asked: Sequence[Question], new_tokens: int) -> list[str]:
@@ -60,9 +69,11 @@ def _generate(vlm: VLM, collate: Collator, asked: Sequence[Question], new_tokens
     # Some processors refuse text alone.
     make = vlm.processor if asked[0].images else tokenizer
     images = {"images": [list(one.images) for one in asked]} if asked[0].images else {}
+    appended = collate.template.family.appended if asked[0].images else ""
+    prompts = [one.prompt.removesuffix(appended) for one in asked]
     tokenizer.padding_side = "left"  # what is generated follows the prompt at once
     try:
-        inputs = collate.tensors(make, [one.prompt for one in asked], **images)
+        inputs = collate.tensors(make, prompts, **images)
     finally:
         tokenizer.padding_side = "right"
     options: dict[str, Any] = {"max_new_tokens": new_tokens, "do_sample": False}

@@ -6,7 +6,7 @@ Text and character positions only: what becomes of them in tokens is `batch`'s.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from visift.errors import VisiftError
@@ -28,7 +28,8 @@ class Rendering:
 
     Attributes:
         text: with one placeholder for each image.
-        answers: start and end of each answer with its end of turn, in characters.
+        answers: start and end of each answer in characters: from where the model goes on when it
+            is asked, which may be a blank before, up to its end of turn.
     """
 
     text: str
@@ -91,12 +92,15 @@ class Template:
         reserved: those that mean something to the template or the processor; a text that holds
             one would break the conversation or ask for an image.
         family: what differs in the model's family.
+        opening: what the template writes between the prompt that asks for an answer and the answer:
+            a blank in some. A model must write that itself, so that it is learnt and counted, too.
     """
 
     processor: Any
     ends: tuple[str, ...]
     reserved: tuple[str, ...]
     family: Family
+    opening: str = ""
 
     @classmethod
     def of(cls, processor: Any, family: Family) -> Template:
@@ -108,12 +112,23 @@ class Template:
         outside = {*media, tokenizer.bos_token, tokenizer.pad_token} - {None}
         template = str(processor.chat_template)
         reserved = outside | {one for one in special if one in template} | {tokenizer.eos_token}
-        return cls(
+        found = cls(
             processor,
             _longest_first(special - outside | {tokenizer.eos_token}),
             _longest_first(one for one in reserved if one and len(one) > 1),
             family,
         )
+        return replace(found, opening=found._opening())
+
+    def _opening(self) -> str:
+        """Return what stands between a prompt and its answer, see the attribute."""
+        said = (Turn("user", "Which one?"), Turn("assistant", "This."))
+        try:
+            (asked,), whole = self.prompts(said), self.render(said)
+        except ConversationError:
+            return ""
+        begin = whole.answers[0][0]
+        return whole.text[len(asked) : begin] if whole.text.startswith(asked) else ""
 
     def render(self, turns: Sequence[Turn], images: int = 0) -> Rendering:
         """Write a whole conversation; every answer ends with its end-of-turn token.
@@ -148,7 +163,7 @@ class Template:
         for answer, after in parts:
             end, rest = self._end_of_turn(after)
             closed.append((answer + end, self._asking(rest)))
-        return _joined(self._asking(lead), closed)
+        return _joined(self._asking(lead), closed, self.opening)
 
     def _asking(self, piece: str) -> str:
         """Return what stands before an answer, ending as the model is asked for one."""
@@ -235,10 +250,17 @@ def _cut(text: str, marks: Sequence[str]) -> list[str]:
     return [*pieces, text]
 
 
-def _joined(lead: str, parts: Sequence[tuple[str, str]]) -> Rendering:
-    """Join a text from (answer, what follows it) and say where the answers stand."""
+def _joined(lead: str, parts: Sequence[tuple[str, str]], opening: str = "") -> Rendering:
+    """Join a text from (answer, what follows it) and say where the answers stand.
+
+    Args:
+        lead: what stands before the first answer.
+        parts: of the rest.
+        opening: what belongs to an answer where it stands right before one.
+    """
     text, spans = lead, []
     for answer, after in parts:
-        spans.append((len(text), len(text) + len(answer)))
+        before = len(opening) if text.endswith(opening) else 0
+        spans.append((len(text) - before, len(text) + len(answer)))
         text += answer + after
     return Rendering(text, tuple(spans))

@@ -17,12 +17,14 @@ class Family:
             `token_type_ids` tell the model where the answers begin.
         begins_without_image: its processor writes the first token beside an image only, so that a
             text-only conversation must bring its own.
+        appended: what its processor writes behind a prompt with images.
         answer_header: what its template writes before an answer that is there, and what it writes
             to ask for one; the second stands before every answer. Empty where they are the same.
     """
 
     prefix_attention: bool = False
     begins_without_image: bool = False
+    appended: str = ""
     answer_header: tuple[str, str] = ("", "")
 
 
@@ -32,8 +34,9 @@ _FAMILIES = {
     "llava_onevision": Family(answer_header=("assistant \n", "assistant\n")),
     # A prefix language model: tokens of type 0 are the prefix, of type 1 what is to be predicted.
     # All zeros, as its processor returns them without a `suffix`, would let answers see what they
-    # are to predict. The processor refuses text without an image.
-    "paligemma": Family(prefix_attention=True, begins_without_image=True),
+    # are to predict. The processor refuses text without an image, and ends a prompt with one by a
+    # line break, be there one already or not.
+    "paligemma": Family(prefix_attention=True, begins_without_image=True, appended="\n"),
 }
 
 

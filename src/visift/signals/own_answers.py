@@ -41,7 +41,7 @@ class OwnAnswers:
         batch_size: records asked at once; a field because another one may change an answer.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     unit: ClassVar[Unit] = "record"
     columns: ClassVar[tuple[Column, ...]] = (Column("answer_quality", "float32"),)
 

@@ -39,6 +39,7 @@ class Recipe:
         micro_batch: examples a forward pass on one device; the rest is accumulated.
         rate: peak learning rate.
         projector_rate: that of the projector; None for `rate`.
+        vision_rate: that of the vision tower, likewise.
         weight_decay: of AdamW.
         warmup: share of the steps in which the rate rises.
         schedule: how it falls afterwards.
@@ -64,6 +65,7 @@ class Recipe:
     micro_batch: int = 16
     rate: float = 2e-4
     projector_rate: float | None = 2e-5
+    vision_rate: float | None = None
     weight_decay: float = 0.0
     warmup: float = 0.03
     schedule: Schedule = "cosine"
@@ -118,7 +120,18 @@ TINY_LORA = dataclasses.replace(
     TINY, tune="lora", vision=False, lora_rank=16, lora_alpha=32, lora_dropout=0.0
 )
 
-RECIPES = {"llava": LLAVA, "tiny": TINY, "tiny-lora": TINY_LORA}
+#: mmSSR's scorer, as its released script tunes it.
+MMSSR = Recipe(
+    tune="full",
+    vision=True,
+    vision_rate=2e-6,
+    batch_size=256,
+    rate=1e-5,
+    projector_rate=None,
+    max_tokens=32768,
+)
+
+RECIPES = {"llava": LLAVA, "tiny": TINY, "tiny-lora": TINY_LORA, "mmssr": MMSSR}
 
 #: The recipe that fits the model: LLaVA-1.5's, or that of the toy model.
 AUTO = "auto"

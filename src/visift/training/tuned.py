@@ -17,7 +17,7 @@ from visift.signals.signal import Column, Measure, Unit
 from visift.training.recipe import Recipe
 
 #: Raised when another way of training gives other weights for the same recipe.
-VERSION = 1
+VERSION = 2
 
 #: Written last into a finished checkpoint: what became of the training.
 OUTCOME = "training.json"

@@ -30,11 +30,13 @@ class Trained:
         model: of transformers, with the factors in it.
         adapter: what saves the trained weights beside the model; None where all of it is saved.
         projector: names of its modules, as the model came.
+        vision: likewise; the projector may lie inside.
     """
 
     model: Any
     adapter: Any
     projector: tuple[str, ...]
+    vision: tuple[str, ...] = ()
 
     def named(self) -> dict[str, nn.Parameter]:
         """Return the trained weights by name."""
@@ -44,14 +46,13 @@ class Trained:
     def groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Return what the optimiser is given: weights with their rates and decays.
 
-        The projector has a rate of its own. Biases and norms do not decay.
+        Projector and vision tower may have rates of their own. Biases and norms do not decay.
         """
-        rates = {False: recipe.rate, True: recipe.rate}
-        if recipe.projector_rate is not None:
-            rates[True] = recipe.projector_rate
+        rates = {"projector": recipe.projector_rate, "vision": recipe.vision_rate}
         groups = [
-            {"params": weights, "lr": rates[side], "weight_decay": decay}
-            for side in (False, True)
+            {"params": weights, "lr": rate, "weight_decay": decay}
+            for side in ("", "projector", "vision")
+            for rate in (recipe.rate if rates.get(side) is None else rates[side],)
             for decay, weights in (
                 (recipe.weight_decay, self._weights(side, matrices=True)),
                 (0.0, self._weights(side, matrices=False)),
@@ -59,13 +60,17 @@ class Trained:
         ]
         return [group for group in groups if group["params"]]
 
-    def _weights(self, of_projector: bool, *, matrices: bool) -> list[nn.Parameter]:
+    def _weights(self, side: str, *, matrices: bool) -> list[nn.Parameter]:
         return [
             weight
             for name, weight in self.named().items()
-            if _inside(plain_name(name), self.projector) == of_projector
-            and (weight.ndim > 1) == matrices
+            if self._side(plain_name(name)) == side and (weight.ndim > 1) == matrices
         ]
+
+    def _side(self, name: str) -> str:
+        if _inside(name, self.projector):
+            return "projector"
+        return "vision" if _inside(name, self.vision) else ""
 
 
 def plain_name(name: str) -> str:
@@ -107,7 +112,7 @@ def mark(vlm: VLM, recipe: Recipe) -> Trained:
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
-    return Trained(model, adapter, projector)
+    return Trained(model, adapter, projector, vision)
 
 
 def _switch(model: Any, switches: Mapping[str, bool]) -> None:
