@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from visift.annotate import ToAnnotate, read_todo, write_todo
 from visift.annotate.prompts import Prompts, own_prompts
 from visift.errors import InputError
+from visift.pool.record import Turn
 
+TURNS_FAULT = '"conversations" is no list of turns.'
 TEXTS = st.none() | st.text(st.characters(codec="utf-8"), min_size=1)
 
 
@@ -30,6 +32,14 @@ TEXTS = st.none() | st.text(st.characters(codec="utf-8"), min_size=1)
             source=TEXTS,
             prompt=TEXTS,
             answer_type=TEXTS,
+            conversations=st.lists(
+                st.builds(
+                    Turn,
+                    st.sampled_from(("system", "user", "assistant")),
+                    st.text(st.characters(codec="utf-8"), max_size=5),
+                ),
+                max_size=2,
+            ).map(tuple),
         ),
         min_size=1,
         max_size=4,
@@ -50,6 +60,14 @@ def test_names_that_are_not_known_are_left_alone(tmp_path: Path) -> None:
     assert read_todo(path) == [ToAnnotate("7", ("a.png",))]
 
 
+@pytest.mark.parametrize("image", ["", '"image": null, ', '"image": [], ', '"image": "", '])
+def test_a_record_may_be_without_images(image: str, tmp_path: Path) -> None:
+    path = tmp_path / "list.jsonl"
+    turn = '{"from": "gpt", "value": "so", "weight": 1}'
+    path.write_text(f'{{"uid": "1", {image}"conversations": [{turn}]}}')
+    assert read_todo(path) == [ToAnnotate("1", (), conversations=(Turn("assistant", "so"),))]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
@@ -62,6 +80,16 @@ def test_names_that_are_not_known_are_left_alone(tmp_path: Path) -> None:
         ('{"image": "a"}', '"uid" is missing: a text was expected.'),
         ('{"uid": "1", "image": "a", "rank": "2"}', '"rank" is no whole number.'),
         ('{"uid": "1", "image": "a", "prompt": 2}', '"prompt" is no text.'),
+        *(
+            (f'{{"uid": "1", "image": "a", "conversations": {turns}}}', TURNS_FAULT)
+            for turns in (
+                "3",
+                "[3]",
+                '[{"from": "me", "value": "x"}]',
+                '[{"from": [], "value": "x"}]',
+                '[{"from": "gpt", "value": 3}]',
+            )
+        ),
         ('{"uid": "1", "image": "a"}\n{"uid": 1, "image": "b"}', 'line 1 is called "1", too.'),
     ],
 )

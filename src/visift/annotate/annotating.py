@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from decimal import Decimal
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
-from visift.annotate.asking import Advance, Asked, Asking, Manners
+from visift.annotate.asking import Manners
 from visift.annotate.conversations import conversation
-from visift.annotate.endpoint import Endpoint, check_installed
-from visift.annotate.journal import Journal
-from visift.annotate.money import Purse, Spending
+from visift.annotate.endpoint import Endpoint
+from visift.annotate.errand import Errand, Terms, Watch, listed
+from visift.annotate.money import Spending
 from visift.annotate.outcome import Annotated
-from visift.annotate.plan import Plan, make_plan
 from visift.annotate.prompts import Prompts
-from visift.annotate.records import (
-    Finished,
-    check_output,
-    replies_path,
-    write_finished,
-)
+from visift.annotate.records import Finished, check_output, write_finished
 from visift.annotate.request import Settings
-from visift.annotate.telling import Say, say_endpoint, say_list, say_plan
-from visift.annotate.todo import ToAnnotate, read_todo
-from visift.errors import InputError
-from visift.pool.imageroot import ImageRoot
-
-#: Opens what shows progress, for so many requests.
-Watch = Callable[[int], AbstractContextManager[Advance | None]]
+from visift.annotate.telling import Say, say_endpoint, say_list
+from visift.annotate.todo import ToAnnotate, check_bare
 
 
 def annotate(
@@ -74,88 +60,33 @@ def annotate(
         EndpointError: the endpoint turns us away, or nothing comes back any more.
         StorageError: a file cannot be written.
     """
-    output = Path(output)
-    prompts, spending = prompts or Prompts.read(), spending or Spending()
-    manners = manners or Manners()
+    output, prompts = Path(output), prompts or Prompts.read()
     name = str(todo) if isinstance(todo, str | Path) else None
     check_output(output, [Path(name)] if name else [], overwrite=overwrite)
     say_endpoint(say, endpoint, settings)
-    items = read_todo(Path(todo)) if isinstance(todo, str | Path) else distinct(todo)
+    items = listed(todo)
+    check_bare(items)
     say_list(say, name, items, prompts)
-    root = ImageRoot.open(image_folder)
-    journal = Journal.read(replies_path(output))
-    plan = make_plan(items, prompts, settings, spending, root, journal, retry_failed)
-    say_plan(say, plan, spending)
-    purse = Purse(spending, before=spending.cost(plan.before) or Decimal(0))
-    if dry_run:
-        return _annotated(output, plan, spending, purse, None)
-    failed: dict[str, str] = {}
-    if plan.asked:
-        check_installed()
-        with journal.writing(), watch(len(plan.asked)) as bar:
-            asking = Asking(settings, root, journal, purse, manners, bar, failed)
-            _ask(asking, endpoint, plan.asked)
-    finished = _finished(plan, prompts, journal, failed)
-    write_finished(output, items, finished, settings.model)
-    return _annotated(output, plan, spending, purse, finished)
-
-
-def _ask(asking: Asking, endpoint: Endpoint, several: Sequence[Asked]) -> None:
-    try:
-        asking.ask(endpoint, several)
-    except KeyboardInterrupt as stop:
-        kept = f"{len(asking.journal.replies):,} replies are kept"
-        raise type(stop)(f"Stopped. {kept}; the same command continues here.") from None
-
-
-def _finished(
-    plan: Plan, prompts: Prompts, journal: Journal, failed: Mapping[str, str]
-) -> Finished:
-    said, lost = {}, dict(plan.unreadable)
-    for item in plan.items:
-        key = plan.key_of.get(item.uid)
-        if key is None:
-            continue
-        reply = journal.replies.get(key)
-        if reply is None:
-            if key in failed:
-                lost[item.uid] = failed[key]
-            continue
-        pairs, fault = conversation(item, prompts.of(item), reply)
-        if fault is None:
-            said[item.uid] = pairs
-        else:
-            lost[item.uid] = fault
-    return Finished(said, lost)
-
-
-def _annotated(
-    output: Path, plan: Plan, spending: Spending, purse: Purse, finished: Finished | None
-) -> Annotated:
-    """Return how it ended; without `finished` as a dry run."""
-    outcome = Annotated(
-        lines=len(plan.items),
-        requests=len(plan.asked),
-        known=plan.known,
-        estimate=plan.estimate,
-        tokens=purse.tokens,
-        estimated_cost=spending.cost(plan.estimate),
+    terms = Terms(
+        image_folder,
+        endpoint,
+        settings,
+        output,
+        spending or Spending(),
+        manners or Manners(),
+        retry_failed,
+        say,
+        watch,
     )
-    if spending.prices is not None:
-        outcome = replace(
-            outcome, cost=purse.spent, cost_before=purse.before, cost_uncertain=purse.uncertain
-        )
-    if finished is None:
-        return outcome
-    annotated, failed = len(finished.said), dict(finished.failed)
-    left = len(plan.items) - annotated - len(failed)
-    return replace(outcome, output=output, annotated=annotated, failed=failed, left=left)
-
-
-def distinct(todo: Iterable[ToAnnotate]) -> list[ToAnnotate]:
-    """Return lines as a list; raises `InputError` where two share a uid."""
-    items = list(todo)
-    twice = [uid for uid, count in Counter(item.uid for item in items).items() if count > 1]
-    if twice:
-        raise InputError(f'two lines are called "{twice[0]}".', fix="Give each a uid of its own.")
-    return items
+    errand = Errand(items, prompts, terms)
+    if dry_run:
+        return errand.outcome(None)
+    errand.ask()
+    settled = errand.settled()
+    said = {
+        item.uid: conversation(item, prompts.of(item), settled.replies[item.uid])[0]
+        for item in items
+        if item.uid in settled.replies
+    }
+    write_finished(output, items, Finished(said, settled.failed), settings.model)
+    return errand.outcome(settled)

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
-from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
 from visift.amounts import duration
 from visift.annotate.endpoint import Endpoint, EndpointError, Line, Refused, TryAgain
 from visift.annotate.journal import Journal, counted
+from visift.annotate.loops import run_to_end
 from visift.annotate.money import Purse, Tokens
 from visift.annotate.pictures import data_url
-from visift.annotate.replies import read_reply
+from visift.annotate.replies import Reply, read_reply
 from visift.annotate.request import Request, Settings
 from visift.errors import ImageError
 from visift.pool.imageroot import ImageRoot
 from visift.pool.paths import name_image
+
+#: How the reason begins for what another run may well get a reply to.
+NO_REPLY = "no reply after"
 
 _KEPT = "What was answered is kept: the same command continues here."
 
@@ -74,11 +77,22 @@ class Asked:
         key: its identity.
         request: what is asked.
         most: tokens it is assumed to have at most.
+        tries: replies it may have until one can be used; one that says nothing ends it.
+        fault: why a reply cannot be used, if so.
     """
 
     key: str
     request: Request
     most: Tokens
+    tries: int = 1
+    fault: Callable[[Reply], str | None] = lambda reply: None
+
+    def corrected(self, fault: str) -> Asked:
+        """Return this with a word on what was wrong with the last reply."""
+        request = self.request.corrected(fault)
+        more = request.tokens(0) - self.request.tokens(0)
+        most = Tokens(self.most.sent + more, self.most.received)
+        return replace(self, request=request, most=most)
 
 
 @dataclass
@@ -113,7 +127,7 @@ class Asking:
         Raises:
             EndpointError: the endpoint turns us away, or nothing comes back any more.
         """
-        _run(self._all(endpoint, several))
+        run_to_end(self._all(endpoint, several))
 
     async def _all(self, endpoint: Endpoint, several: Sequence[Asked]) -> None:
         queue = iter(several)
@@ -151,6 +165,21 @@ class Asking:
         except ImageError as error:
             self.failed[asked.key] = error.what
             return True
+        now = asked
+        for _ in range(asked.tries):
+            if not await self._reply_to(line, now, urls):
+                return False
+            reply = self.journal.replies.get(asked.key)
+            if asked.key in self.failed or reply is None or reply.text is None:
+                break
+            fault = asked.fault(reply)
+            if fault is None:
+                break
+            now = asked.corrected(fault)
+        return True
+
+    async def _reply_to(self, line: Line, asked: Asked, urls: Sequence[str]) -> bool:
+        """Send a request until it has a reply; return False where there is no money for it."""
         body = asked.request.body(self.settings, urls)
         reason = ""
         for tried in range(1, self.manners.tries + 1):
@@ -164,7 +193,7 @@ class Asking:
             if isinstance(failure, Refused):
                 reason = str(failure)
                 break
-            reason = f"no reply after {tried} tries: {failure.reason}"
+            reason = f"{NO_REPLY} {tried} tries: {failure.reason}"
             if tried < self.manners.tries:
                 await self._wait(failure, asked.key, tried, line.endpoint)
         self._give_up(asked.key, reason, line.endpoint)
@@ -242,39 +271,3 @@ class Asking:
                 where=endpoint.host,
                 fix=_KEPT,
             )
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end, also where a loop is running already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(work)
-        return
-    _run_beside(work)
-
-
-def _run_beside(work: Coroutine[Any, Any, None]) -> None:
-    """Run in a thread of its own; an interrupt here ends it there."""
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(work)
-    raised: list[BaseException] = []
-
-    def whole() -> None:
-        try:
-            loop.run_until_complete(task)
-        except BaseException as error:
-            raised.append(error)
-        finally:
-            loop.close()
-
-    thread = threading.Thread(target=whole)
-    thread.start()
-    try:
-        thread.join()
-    except KeyboardInterrupt:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join()
-        raise
-    if raised:
-        raise raised[0]

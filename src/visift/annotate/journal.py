@@ -30,6 +30,7 @@ class Journal:
     Attributes:
         path: the file.
         replies: the last reply of each key.
+        times: how many replies each key has had.
         paid: tokens of all replies of each key, as far as the endpoint counted them.
         open: what requests without a reply were assumed to have at most, by key.
     """
@@ -37,6 +38,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.replies: dict[str, Reply] = {}
+        self.times: dict[str, int] = {}
         self.paid: dict[str, Tokens] = {}
         self.open: dict[str, list[Tokens]] = {}
         self._n_bytes = 0
@@ -133,6 +135,7 @@ class Journal:
         asked = self.open.get(key) or [Tokens()]
         self.paid[key] = self.paid.get(key, Tokens()) + counted(reply, asked.pop())
         self.replies[key] = reply
+        self.times[key] = self.times.get(key, 0) + 1
 
 
 def counted(reply: Reply, most: Tokens) -> Tokens:

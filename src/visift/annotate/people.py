@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visift.annotate.records import Finished, Pairs, checked
-from visift.annotate.todo import ToAnnotate
+from visift.annotate.todo import ToAnnotate, check_bare
 from visift.errors import ImageError, InputError
 from visift.files import disk_errors
 from visift.pool.imageroot import ImageRoot
@@ -109,10 +109,11 @@ def hand_out(
         overwrite: write into a folder that holds something.
 
     Raises:
-        InputError: the folder is not empty.
+        InputError: the folder is not empty, or the list wants ratings.
         PoolError: there are no images.
         StorageError: a file cannot be written.
     """
+    check_bare(items)
     root = ImageRoot.open(image_folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
         raise InputError(
@@ -144,8 +145,9 @@ def read_back(path: Path, items: Sequence[ToAnnotate]) -> tuple[Returned, str]:
         What came back, and the name of the program.
 
     Raises:
-        InputError: the file cannot be read, or is of another kind.
+        InputError: the file cannot be read, or is of another kind; the list wants ratings.
     """
+    check_bare(items)
     from visift.annotate import cvat, labelstudio, sheet
 
     readers = {

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from visift.annotate.asking import Asked
-from visift.annotate.conversations import TURNS_SCHEMA, conversation
 from visift.annotate.journal import Journal
 from visift.annotate.money import Spending, Tokens
 from visift.annotate.pictures import digest
-from visift.annotate.prompts import Prompts
+from visift.annotate.replies import Reply
 from visift.annotate.request import Request, Settings
 from visift.annotate.todo import ToAnnotate
-from visift.errors import ImageError, InputError
+from visift.errors import ImageError
 from visift.pool.imageroot import ImageRoot
 from visift.pool.paths import name_image
+
+
+class Work(Protocol):
+    """What is asked about the lines of a list, and what makes a reply useful."""
+
+    @property
+    def tries(self) -> int:
+        """Return how many replies a request may have until one can be used."""
+        ...
+
+    def request(self, item: ToAnnotate) -> Request:
+        """Return what is asked about a line; raises `InputError` where that cannot be."""
+        ...
+
+    def fault(self, item: ToAnnotate, reply: Reply) -> str | None:
+        """Return why a reply about a line cannot be used, if so."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +61,7 @@ class Plan:
 
 def make_plan(
     items: Sequence[ToAnnotate],
-    prompts: Prompts,
+    work: Work,
     settings: Settings,
     spending: Spending,
     root: ImageRoot,
@@ -54,7 +72,7 @@ def make_plan(
 
     Args:
         items: the list.
-        prompts: what to ask.
+        work: what to ask.
         settings: of all requests.
         spending: what tokens to assume.
         root: where images lie.
@@ -62,26 +80,24 @@ def make_plan(
         retry_failed: ask again where a reply cannot be used.
 
     Raises:
-        InputError: a line without a question that its template would need, or with an unknown
-            answer type.
+        InputError: a line that cannot be asked about.
     """
     key_of: dict[str, str] = {}
     unreadable: dict[str, str] = {}
     asked: dict[str, Asked] = {}
     digests: dict[str, str] = {}
     for item in items:
-        request = _request(item, prompts)
+        request = work.request(item)
         try:
             key = request.key(settings, [_digest(root, path, digests) for path in item.images])
         except ImageError as error:
             unreadable[item.uid] = error.what
             continue
         key_of[item.uid] = key
-        reply = journal.replies.get(key)
-        useless = retry_failed and reply and conversation(item, prompts.of(item), reply)[1]
-        if reply is None or useless:
-            sent = request.tokens(spending.tokens_per_image)
-            asked.setdefault(key, Asked(key, request, Tokens(sent, settings.longest_reply)))
+        tries = _tries_left(item, work, key, journal, retry_failed)
+        if tries:
+            most = Tokens(request.tokens(spending.tokens_per_image), settings.longest_reply)
+            asked.setdefault(key, Asked(key, request, most, tries, partial(work.fault, item)))
     answer = min(spending.tokens_per_answer, settings.longest_reply)
     estimate = Tokens(sum(one.most.sent for one in asked.values()), answer * len(asked))
     keys = set(key_of.values())
@@ -91,25 +107,29 @@ def make_plan(
     return Plan(items, key_of, tuple(asked.values()), unreadable, estimate, before, known)
 
 
-def rough_estimate(items: Iterable[ToAnnotate], prompts: Prompts, spending: Spending) -> Tokens:
+def _tries_left(
+    item: ToAnnotate, work: Work, key: str, journal: Journal, retry_failed: bool
+) -> int:
+    """Return how many replies a request may still have."""
+    reply = journal.replies.get(key)
+    if reply is None:
+        return work.tries
+    fault = work.fault(item, reply)
+    if fault is None:
+        return 0
+    if retry_failed:
+        return work.tries
+    return max(0, work.tries - journal.times[key]) if reply.text is not None else 0
+
+
+def rough_estimate(items: Iterable[ToAnnotate], work: Work, spending: Spending) -> Tokens:
     """Return about how many tokens a list would take if all of it were asked; opens no image.
 
     Raises:
         InputError: as for `make_plan`.
     """
-    sent = [_request(item, prompts).tokens(spending.tokens_per_image) for item in items]
+    sent = [work.request(item).tokens(spending.tokens_per_image) for item in items]
     return Tokens(sum(sent), spending.tokens_per_answer * len(sent))
-
-
-def _request(item: ToAnnotate, prompts: Prompts) -> Request:
-    template = prompts.of(item)
-    if template.reply == "answer" and not (item.prompt or template.question):
-        raise InputError(
-            f'"{item.uid}" has no question, and template "{template.name}" has none either.',
-            fix='Give the line a "prompt", or the template a question.',
-        )
-    schema = TURNS_SCHEMA if template.reply == "turns" else None
-    return Request(prompts.system, prompts.text(item), item.images, schema)
 
 
 def _digest(root: ImageRoot, path: str, known: dict[str, str]) -> str:

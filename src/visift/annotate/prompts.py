@@ -12,11 +12,33 @@ from typing import Any, Literal
 
 import yaml
 
+from visift.annotate.conversations import conversation
+from visift.annotate.replies import Reply
+from visift.annotate.request import Request
 from visift.annotate.todo import ToAnnotate
 from visift.errors import InputError, did_you_mean
 from visift.pool.record import IMAGE_TAG
 
 ReplyKind = Literal["turns", "answer"]
+
+#: What a reply must be where a template asks for turns.
+TURNS_SCHEMA: Mapping[str, Any] = {
+    "title": "conversation",
+    "type": "object",
+    "properties": {
+        "turns": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"question": {"type": "string"}, "answer": {"type": "string"}},
+                "required": ["question", "answer"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["turns"],
+    "additionalProperties": False,
+}
 
 _REPLIES = ("turns", "answer")
 _MARK = re.compile(r"\{([a-z_]+)\}")
@@ -114,6 +136,30 @@ class Prompts:
         if item.prompt is not None and "{question}" not in template.asks:
             text = f"{text}\n\n{said['question']}"
         return f"{text}\n\n{self.as_turns.strip()}" if template.reply == "turns" else text
+
+    @property
+    def tries(self) -> int:
+        """Return how many replies a request may have: the first one stands."""
+        return 1
+
+    def request(self, item: ToAnnotate) -> Request:
+        """Return what is asked about a line.
+
+        Raises:
+            InputError: a question is needed and there is none, or an unknown answer type.
+        """
+        template = self.of(item)
+        if template.reply == "answer" and not (item.prompt or template.question):
+            raise InputError(
+                f'"{item.uid}" has no question, and template "{template.name}" has none either.',
+                fix='Give the line a "prompt", or the template a question.',
+            )
+        schema = TURNS_SCHEMA if template.reply == "turns" else None
+        return Request(self.system, self.text(item), item.images, schema)
+
+    def fault(self, item: ToAnnotate, reply: Reply) -> str | None:
+        """Return why a reply about a line cannot be used, if so."""
+        return conversation(item, self.of(item), reply)[1]
 
 
 def own_prompts() -> str:

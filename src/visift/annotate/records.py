@@ -88,22 +88,29 @@ def replies_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.replies.jsonl")
 
 
-def check_output(output: Path, others: Sequence[Path], *, overwrite: bool) -> None:
+def check_output(
+    output: Path,
+    others: Sequence[Path],
+    *,
+    overwrite: bool,
+    suffixes: Sequence[str] = _SUFFIXES,
+) -> None:
     """Refuse an output that would replace something else.
 
     Args:
         output: the file to write.
         others: files that are read.
         overwrite: replace whatever is there.
+        suffixes: how its name may end.
 
     Raises:
         InputError: its name ends otherwise, it is read too, or not ours.
     """
-    if output.suffix.lower() not in _SUFFIXES:
+    if output.suffix.lower() not in suffixes:
         raise InputError(
-            "ends in neither .jsonl nor .json.",
+            f"does not end in {' or '.join(suffixes)}.",
             where=str(output),
-            fix="For example: -o annotated.jsonl",
+            fix=f"For example: -o {output.stem or 'out'}{suffixes[0]}",
         )
     written = {output.absolute(), failed_path(output).absolute()}
     if written & {path.absolute() for path in others}:
@@ -133,14 +140,23 @@ def write_finished(
     with disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(output, b"".join(_lines(records, output.suffix.lower() == ".json")))
-        write_atomically(
-            failed_path(output),
-            b"".join(
-                orjson.dumps({**item.to_dict(), "failed": finished.failed[item.uid]}) + b"\n"
-                for item in items
-                if item.uid in finished.failed
-            ),
-        )
+    write_failed(output, items, finished.failed)
+
+
+def write_failed(output: Path, items: Sequence[ToAnnotate], failed: Mapping[str, str]) -> None:
+    """Write the lines that failed, each with its reason, beside an output.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    lines = (
+        orjson.dumps({**item.to_dict(), "failed": failed[item.uid]}) + b"\n"
+        for item in items
+        if item.uid in failed
+    )
+    path = failed_path(output)
+    with disk_errors(path):
+        write_atomically(path, b"".join(lines))
 
 
 def _lines(records: Sequence[dict[str, Any]], as_list: bool) -> Iterator[bytes]:

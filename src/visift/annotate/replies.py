@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ _UNFINISHED = {
     "length": "cut off at the token limit",
     "content_filter": "held back by the endpoint's content filter",
 }
+
+# Models put JSON into a block of Markdown, whatever they are told.
+_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,12 @@ def read_reply(body: bytes) -> Reply:
         _count(counts.get("completion_tokens")),
         model if isinstance(model, str) else None,
     )
+
+
+def unfenced(text: str) -> str:
+    """Return the JSON of a text, which may be a block of Markdown as a whole."""
+    fenced = _FENCED.fullmatch(text)
+    return fenced[1] if fenced else text
 
 
 def error_text(body: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -79,6 +79,11 @@ class Request:
             named = {"name": self.schema["title"], "strict": True, "schema": self.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         return body
+
+    def corrected(self, fault: str) -> Request:
+        """Return this with a word on why the last reply to it could not be used."""
+        again = f"An earlier reply could not be used: {fault}. Keep to the form asked for."
+        return replace(self, text=f"{self.text}\n\n{again}")
 
     def key(self, settings: Settings, digests: Sequence[str]) -> str:
         """Return its identity: the same question about the same bytes has the same reply.

@@ -12,18 +12,22 @@ from visift.annotate.money import Spending, Tokens, shown
 from visift.annotate.plan import Plan
 from visift.annotate.prompts import Prompts
 from visift.annotate.request import Settings
+from visift.annotate.taxonomy import Taxonomy
 from visift.annotate.todo import ToAnnotate
 
 Say = Callable[[str, str], None]
 
 
-def say_endpoint(say: Say, endpoint: Endpoint, settings: Settings) -> None:
-    """Say where images go, before anything else."""
+def say_endpoint(
+    say: Say, endpoint: Endpoint, settings: Settings, *, conversations: bool = False
+) -> None:
+    """Say where images go, and conversations where those are sent, before anything else."""
     key = "with a key" if endpoint.key else "without a key"
     say("Endpoint", f"{endpoint.host} · model {settings.model} · {key}")
     by = f", through the proxy {host_of(endpoint.proxy)}" if endpoint.proxy else ""
     larger = f"; larger than {settings.max_side:,} pixels: scaled down" if settings.max_side else ""
-    say("Images", f"go to this host and no other{by}{larger}")
+    what = "and conversations go" if conversations else "go"
+    say("Images", f"{what} to this host and no other{by}{larger}")
     if endpoint.is_readable_on_the_way:
         say("Note", "http is not encrypted: images and key can be read on the way")
 
@@ -38,6 +42,21 @@ def say_list(say: Say, name: str | None, items: Sequence[ToAnnotate], prompts: P
     counts = Counter(prompts.of(item).name for item in items).most_common()
     where = prompts.name or "visift's own; --show-prompts prints them"
     say("Prompts", f"{' · '.join(f'{name} {count:,}' for name, count in counts)} ({where})")
+
+
+def say_records(
+    say: Say, name: str | None, items: Sequence[ToAnnotate], taxonomy: Taxonomy
+) -> None:
+    """Say what is to be rated, and by which definitions."""
+    tasks = len({item.task for item in items if item.task})
+    bare = sum(not item.images for item in items)
+    parts = [name, number_of(len(items), "record"), number_of(tasks, "task") if tasks else None]
+    parts.append(f"{bare:,} without images" if bare else None)
+    say("To rate", " · ".join(part for part in parts if part))
+    asked = ["1 capability" if len(taxonomy.keys) == 1 else f"{len(taxonomy.keys)} capabilities"]
+    asked += [number_of(len(taxonomy.labels), "style")] if taxonomy.labels else []
+    where = taxonomy.source or "visift's own; --show-prompts prints them"
+    say("Asked", f"{' and '.join(asked)} ({where})")
 
 
 def say_plan(say: Say, plan: Plan, spending: Spending) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from visift.amounts import counted
 from visift.cli.choices import AsJson, Text
 from visift.cli.output import Printer
 from visift.cli.terminal import printable_json
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
 
 _KEY = "OPENAI_API_KEY"
 _OUTPUT = "annotated.jsonl"
+_LABELS = "labels.parquet"
 _LOCAL_FILES = "/data/local-files/?d="
-_SHOWN_KINDS = 5
+
+
+class _Purpose(StrEnum):
+    mmssr = "mmssr"
 
 
 class _Tasks(StrEnum):
@@ -46,9 +51,16 @@ def command(
             "--output",
             "-o",
             metavar="FILE",
-            help="Finished records, .jsonl or .json; of --tasks: "
-            "a folder. [annotated.jsonl; annotation-tasks]",
+            help="Finished records, .jsonl or .json; of --for: labels, .parquet; of --tasks: "
+            "a folder. [annotated.jsonl; labels.parquet; annotation-tasks]",
         ),
+    ] = None,
+    purpose: Annotated[
+        _Purpose | None,
+        typer.Option("--for", help="Rate records for this method, instead of writing them."),
+    ] = None,
+    only: Annotated[
+        Text, typer.Option(metavar="KEY,KEY", help="With --for: these capabilities, no styles.")
     ] = None,
     endpoint: Annotated[
         Text,
@@ -124,11 +136,9 @@ def command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Have conversations written for selected images: by a model, or by people."""
+    """Have conversations written for selected images, by a model or by people; or records rated."""
     if show_prompts:
-        from visift.annotate.prompts import own_prompts
-
-        print(own_prompts(), end="")
+        print(_own_prompts(purpose), end="")
         return
     printer = Printer(quiet=as_json)
     if not todo:
@@ -137,6 +147,7 @@ def command(
             fix="visift select writes it: to_annotate.jsonl. All options: visift annotate --help",
         )
     _one_way(endpoint, tasks, finished)
+    _one_purpose(purpose, only, tasks, finished)
     if tasks is not None:
         from visift.cli.people import give
 
@@ -158,11 +169,9 @@ def command(
 
         take_back(printer, Path(todo), Path(finished), Path(output or _OUTPUT), overwrite=overwrite)
         return
-    from visift.annotate.annotating import annotate
     from visift.annotate.asking import Manners
     from visift.annotate.endpoint import Endpoint
     from visift.annotate.money import Spending
-    from visift.annotate.prompts import Prompts
     from visift.annotate.request import Settings
 
     if model is None:
@@ -171,13 +180,13 @@ def command(
     for flag, number in {**counts, "--max-side": max_side + 1}.items():
         if number <= 0:
             raise InputError(f"{flag} is too small.", fix="Leave it out: its default will do.")
-    outcome = annotate(
+    carry_out = _annotate(prompt) if purpose is None else _label(prompt, only)
+    outcome = carry_out(
         todo,
         image_folder=_images(image_folder, todo),
         endpoint=Endpoint.parse(endpoint or "", _key(key_env)),
         settings=Settings(model, max_tokens, _parameters(settings), max_side, not no_schema),
-        output=output or _OUTPUT,
-        prompts=Prompts.read(Path(prompt) if prompt else None),
+        output=output or (_OUTPUT if purpose is None else _LABELS),
         spending=Spending.parse(
             price_in=price_in,
             price_out=price_out,
@@ -194,7 +203,36 @@ def command(
     )
     if as_json:
         print(printable_json(outcome.summary()))
-    _print_outcome(printer, outcome)
+    from visift.cli.asked import print_outcome
+
+    print_outcome(printer, outcome, rated=purpose is not None)
+
+
+def _own_prompts(purpose: _Purpose | None) -> str:
+    if purpose is None:
+        from visift.annotate.prompts import own_prompts
+
+        return own_prompts()
+    from visift.annotate.taxonomy import own_taxonomy
+
+    return own_taxonomy()
+
+
+def _annotate(prompt: str | None) -> Callable[..., Outcome]:
+    from visift.annotate.annotating import annotate
+    from visift.annotate.prompts import Prompts
+
+    return partial(annotate, prompts=Prompts.read(Path(prompt) if prompt else None))
+
+
+def _label(prompt: str | None, only: str | None) -> Callable[..., Outcome]:
+    from visift.annotate.labelling import label
+    from visift.annotate.taxonomy import Taxonomy
+
+    taxonomy = Taxonomy.read(Path(prompt) if prompt else None)
+    if only is not None:
+        taxonomy = taxonomy.only([key.strip() for key in only.split(",") if key.strip()])
+    return partial(label, taxonomy=taxonomy)
 
 
 def _one_way(endpoint: str | None, tasks: _Tasks | None, finished: str | None) -> None:
@@ -208,6 +246,20 @@ def _one_way(endpoint: str | None, tasks: _Tasks | None, finished: str | None) -
         )
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)} exclude each other.", fix="Give one of them.")
+
+
+def _one_purpose(
+    purpose: _Purpose | None, only: str | None, tasks: _Tasks | None, finished: str | None
+) -> None:
+    """Raise `InputError` where ratings are not asked for and --only is given, or are of people."""
+    if purpose is None and only is not None:
+        raise InputError("--only is about ratings.", fix="Add --for mmssr, or leave --only out.")
+    if purpose is not None and (tasks is not None or finished is not None):
+        raise InputError(
+            "ratings are asked of a model, not of people.",
+            fix="Name one: --endpoint URL --model NAME. A table of ratings that you have goes to "
+            "visift select --labels FILE.",
+        )
 
 
 def _images(folder: str | None, todo: str) -> str | Path:
@@ -248,40 +300,3 @@ def _watch(total: int) -> AbstractContextManager[Advance | None]:
     from visift.cli.progress import bar
 
     return bar("requests", total)
-
-
-def _print_outcome(printer: Printer, outcome: Outcome) -> None:
-    from visift.amounts import short
-    from visift.annotate.money import shown
-    from visift.annotate.records import failed_path
-
-    if outcome.output is None or outcome.annotated is None or outcome.failed is None:
-        printer.say("Next", "the same without --dry-run")
-        return
-    left = f" · {outcome.left:,} left, --max-cost was reached" if outcome.left else ""
-    printer.say(
-        "Annotated",
-        f"{outcome.annotated:,} of {counted(outcome.lines, 'line')} · "
-        f"{len(outcome.failed):,} failed{left}",
-    )
-    _print_reasons(printer, outcome)
-    spent = f"{shown(outcome.cost)}: " if outcome.cost is not None else ""
-    printer.say(
-        "Cost",
-        f"{spent}{short(outcome.tokens.sent)} tokens in and {short(outcome.tokens.received)} out",
-    )
-    if outcome.cost_uncertain:
-        printer.say(
-            "Note",
-            f"up to {shown(outcome.cost_uncertain)} more, for requests that got no reply",
-        )
-    printer.say("Wrote", str(outcome.output))
-    if outcome.failed:
-        printer.say("", str(failed_path(outcome.output)))
-
-
-def _print_reasons(printer: Printer, outcome: Outcome) -> None:
-    """Print how often lines failed for which kind of reason, each with its first one in full."""
-    for kind, count in list(outcome.reasons().items())[:_SHOWN_KINDS]:
-        reasons = (outcome.failed or {}).values()
-        printer.say("", f"{count:,} × {next(one for one in reasons if one.startswith(kind))}")

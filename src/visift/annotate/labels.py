@@ -1,0 +1,132 @@
+"""Labels of records as a table: one row a record that a teacher has settled.
+
+uid           string          as the list has it
+content_hash  string          the line's content_key, if it has one
+score.<key>   int8            0 to 5, one column a capability
+styles        list<string>    the first one has the most answers; null where none were asked for
+annotator     string          the model
+failed        string          why there is no rating, with scores and styles null then
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from visift.annotate.rating import Rating
+from visift.annotate.records import check_output
+from visift.annotate.todo import ToAnnotate
+from visift.errors import InputError
+from visift.files import disk_errors, write_atomically
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCORE = "score."
+
+
+def check_labels(output: Path, others: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse an output that would replace something else.
+
+    Raises:
+        InputError: its name does not end in `.parquet`, it is read too, or not ours.
+    """
+    check_output(output, others, overwrite=overwrite, suffixes=(".parquet",))
+
+
+def read_earlier(path: Path, capabilities: Sequence[str]) -> pa.Table | None:
+    """Return labels that an earlier run wrote, if there are any.
+
+    Raises:
+        InputError: the file is no such table, or its labels are of other capabilities.
+    """
+    if not path.exists():
+        return None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError):
+        raise _in_the_way("is no table of labels.", path) from None
+    schema = label_schema(capabilities)
+    if set(table.schema.names) != set(schema.names):
+        theirs = [name for name in table.schema.names if name not in schema.names]
+        other = f", such as {theirs[0].removeprefix(SCORE)}" if theirs else ""
+        raise _in_the_way(f"holds labels of other capabilities{other}.", path)
+    return table.select(schema.names).cast(schema)
+
+
+def write_labels(
+    path: Path,
+    items: Sequence[ToAnnotate],
+    ratings: Mapping[str, Rating | str],
+    capabilities: Sequence[str],
+    annotator: str,
+    earlier: pa.Table | None = None,
+) -> None:
+    """Write the labels of a list, after those of other records that earlier runs have paid for.
+
+    Args:
+        path: the file; it is replaced as a whole.
+        items: the list; what it leaves open has no row.
+        ratings: of the settled lines, or why there is none, by uid.
+        capabilities: one column each, in this order.
+        annotator: the model.
+        earlier: labels that `read_earlier` found.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    rows = [
+        _row(item, ratings[item.uid], capabilities, annotator)
+        for item in items
+        if item.uid in ratings
+    ]
+    table = pa.Table.from_pylist(rows, schema=label_schema(capabilities))
+    if earlier is not None:
+        ours = pa.array([item.uid for item in items], pa.string())
+        others = earlier.filter(pc.invert(pc.is_in(earlier["uid"], ours)))
+        table = pa.concat_tables([others, table])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, sink.getvalue())
+
+
+def label_schema(capabilities: Sequence[str]) -> pa.Schema:
+    """Return the columns of a table of labels."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("uid", pa.string()),
+            ("content_hash", pa.string()),
+            *((f"{SCORE}{key}", pa.int8()) for key in capabilities),
+            ("styles", pa.list_(pa.string())),
+            ("annotator", pa.string()),
+            ("failed", pa.string()),
+        ]
+    )
+
+
+def _row(
+    item: ToAnnotate, rating: Rating | str, capabilities: Sequence[str], annotator: str
+) -> dict[str, Any]:
+    row = {"uid": item.uid, "content_hash": item.content_key, "annotator": annotator}
+    if isinstance(rating, str):
+        return {**row, "failed": rating}
+    scores = {f"{SCORE}{key}": rating.scores[key] for key in capabilities}
+    return {**row, **scores, "styles": list(rating.styles) or None}
+
+
+def _in_the_way(what: str, path: Path) -> InputError:
+    return InputError(
+        what, where=str(path), fix="Choose another --output, or replace it: --overwrite"
+    )
