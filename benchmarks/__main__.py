@@ -21,8 +21,10 @@ NAMES = (
     "features",
     "kmeans",
     "losses",
+    "ratings",
     "gradients",
     "instance",
+    "ratings_sampling",
     "end_to_end",
     "scaling",
 )

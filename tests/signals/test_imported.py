@@ -23,6 +23,7 @@ from visift.pool.pool import Pool
 from visift.signals import imported as imported_module
 from visift.signals.imported import NO_VALUE, Imported, SignalFile
 from visift.signals.signal import Column, Unit
+from visift.signals.texts import decoded
 
 RECORDS = [
     ("a", ["x/1.png"]),
@@ -425,3 +426,44 @@ def test_extra_columns_may_be_left_out(pool: Pool, tmp_path: Path) -> None:
     found = Imported((SignalFile.open(path),)).answer(pool, wanted, "record")
     assert found is not None
     assert list(found.values.columns) == ["value"]
+
+
+def test_where_nothing_is_a_value_rows_without_a_number_are_fine(
+    pool: Pool, tmp_path: Path
+) -> None:
+    path = write(
+        tmp_path, {"row": range(4), "score.a": [1, None, 3, 0], "score.b": [0.5, 1, np.nan, 2]}
+    )
+    wanted = [Column(f"score.{key}", "float32", missing=True) for key in "ab"]
+    found = Imported((SignalFile.open(path),)).answer(pool, wanted, "record")
+    assert found is not None
+    got = ByRow(found.values, found.starts, found.flat)
+    assert got.ok(np.arange(5)).tolist() == [True] * 4 + [False]
+    for key, values in {"a": [1, np.nan, 3, 0], "b": [0.5, 1, np.nan, 2]}.items():
+        np.testing.assert_equal(got.take(f"score.{key}", np.arange(4)), np.array(values))
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.large_list(pa.string()), pa.string()])
+def test_texts_and_lists_of_them_are_kept_as_bytes(pool: Pool, tmp_path: Path, kind: Any) -> None:
+    said: list[Any] = [["yes/no", "größer"], [], None]
+    if kind == pa.string():
+        said = [None if one is None else ", ".join(one) for one in said]
+    path = write(tmp_path, {"row": range(3), "styles": pa.array(said, kind)})
+    found = Imported((SignalFile.open(path),)).answer(
+        pool, [Column("styles", "uint8", (24,), text=True)], "record"
+    )
+    assert found is not None
+    got = ByRow(found.values, found.starts, found.flat)
+    assert got.ok(np.arange(5)).tolist() == [True, True, False, False, False]
+    assert decoded(got.take("styles", np.arange(2))) == ["yes/no, größer", ""]
+
+
+def test_texts_that_do_not_fit_are_refused(pool: Pool, tmp_path: Path) -> None:
+    wanted = [Column("styles", "uint8", (4,), text=True)]
+    for said, complaint in (
+        ("12345", "a text of 5 bytes, at most 4"),
+        (7, "holds int64, texts or"),
+    ):
+        path = write(tmp_path, {"row": [0], "styles": [said]})
+        with pytest.raises(InputError, match=complaint):
+            Imported((SignalFile.open(path),)).answer(pool, wanted, "record")

@@ -90,7 +90,7 @@ def measure_in_batches(
     reasons: list[str | None] = [None] * len(items)
     for position, error in failed.items():
         reasons[position] = _reason(error, items[position])
-    for position in _drop_not_finite(out):
+    for position in _drop_not_finite(out, columns):
         reasons[position] = _about(items[position], NOT_FINITE)
     return Values(out, reasons, frozenset(p for p, error in failed.items() if _may_pass(error)))
 
@@ -177,11 +177,12 @@ def _about(item: object, kind: str, detail: str = "") -> str:
     return f"{kind}: {detail}" if detail else kind
 
 
-def _drop_not_finite(out: dict[str, NDArray[Any]]) -> list[int]:
+def _drop_not_finite(out: dict[str, NDArray[Any]], columns: Sequence[Column]) -> list[int]:
     """Set items with a value that is not finite, in any column, to zero; return their positions."""
     dropped: list[int] = []
-    for array in list(out.values()):
-        if not np.issubdtype(array.dtype, np.floating):
+    may_lack = {column.name for column in columns if column.missing}
+    for name, array in list(out.items()):
+        if not np.issubdtype(array.dtype, np.floating) or name in may_lack:
             continue
         bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
         for position in np.flatnonzero(bad):

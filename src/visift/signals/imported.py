@@ -25,6 +25,7 @@ from visift.errors import InputError
 from visift.files import disk_errors
 from visift.pool.pool import Pool
 from visift.signals.signal import Column, Unit
+from visift.signals.texts import encoded
 
 Key = Literal["row", "uid", "image"]
 KEYS: tuple[Key, ...] = ("row", "uid", "image")
@@ -201,8 +202,9 @@ def _columns(
     for batch in source.iter_batches(_BATCH_ROWS, columns=list(names)):
         here = slice(at, at + len(batch))
         at += len(batch)
-        for name in names:
-            values, valid = _numbers(batch.column(name), f"{file.path}, column {name}")
+        for column in wanted:
+            name = column.name
+            values, valid = _values(column, batch.column(name), f"{file.path}, column {name}")
             fine[here] &= valid
             if values.ndim > 1 and not valid.any():
                 continue
@@ -237,6 +239,8 @@ def _room(shape: tuple[int, ...], dtype: np.dtype[Any], folder: Path | None) -> 
 
 def _same_rank(column: Column, kind: pa.DataType, file: SignalFile) -> None:
     """Raise `InputError` for lists where a signal has single numbers, and the reverse."""
+    if column.text:
+        return
     rank = 0
     while _is_list(kind):
         rank, kind = rank + 1, kind.value_type
@@ -248,6 +252,41 @@ def _same_rank(column: Column, kind: pa.DataType, file: SignalFile) -> None:
             where=f"{file.path}, column {column.name}",
             fix="Check --signals.",
         )
+
+
+def _values(column: Column, array: pa.Array, where: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the values of a column in one batch, and which rows have one, see `Column`."""
+    if column.text:
+        return _texts(array, int(column.shape[0] or 0), where)
+    values, valid = _numbers(array, where)
+    if not column.missing:
+        return values, valid
+    plain = values.astype(np.float64) if values.dtype.kind in "iu" else values
+    return np.where(_along(valid, plain), plain, np.nan), np.ones(len(array), bool)
+
+
+def _along(rows: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return a mask of rows in a shape that fits their values."""
+    return rows.reshape(-1, *([1] * (values.ndim - 1)))
+
+
+def _texts(array: pa.Array, width: int, where: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return texts, or lists of them joined by a comma, as bytes, and which rows have one.
+
+    Raises:
+        InputError: something else, or a text that is too long.
+    """
+    listed = _is_list(array.type)
+    if not _is_text(array.type.value_type if listed else array.type):
+        raise InputError(f"holds {array.type}, texts or lists of them were expected.", where=where)
+    said = [
+        None if one is None else ", ".join(filter(None, one)) if listed else one
+        for one in array.to_pylist()
+    ]
+    longest = max((len(one.encode()) for one in said if one is not None), default=0)
+    if longest > width:
+        raise InputError(f"a text of {longest} bytes, at most {width} were expected.", where=where)
+    return encoded([one or "" for one in said], width), np.array([one is not None for one in said])
 
 
 def _numbers(array: pa.Array, where: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -31,6 +31,9 @@ class Column:
         shape: of one item's value; None where only the opened model knows the width.
         scaled: floats that may exceed the range of `dtype` are stored with a float32 scale an item.
         extra: stored beside what was asked for; `--signals` files may leave it out.
+        missing: NaN is a value, too: an item is fine without a number here.
+        text: UTF-8 as bytes, padded with zeros; in `--signals` files texts, or lists of them,
+            which are joined by ", ".
     """
 
     name: str
@@ -38,11 +41,14 @@ class Column:
     shape: tuple[int | None, ...] = ()
     scaled: bool = False
     extra: bool = False
+    missing: bool = False
+    text: bool = False
 
     def identity(self) -> dict[str, Any]:
         """Return what of a column decides stored values."""
         plain = dataclasses.asdict(self)
-        del plain["extra"]
+        for how in ("extra", "missing", "text"):
+            del plain[how]
         return plain
 
 
