@@ -62,9 +62,25 @@ ALL_STAY: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", POOLS)
-def test_counts_equal_the_ledger_of_the_real_run(kind: str, method: str, tmp_path: Path) -> None:
+#: Methods that tune a model first, which takes a while.
+TUNING = ("mllm_selector", "presel", "tive", "grand", "less", "icons")
+
+
+def method_and_pool(method: str, kind: str) -> Any:
+    marks = [pytest.mark.slow] if method in TUNING and kind != "of sources" else []
+    return pytest.param(method, kind, marks=marks)
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        method_and_pool(method, kind)
+        for method in METHODS
+        for kind in POOLS
+        if method != "mmssr"  # whose ledger tests/test_mmssr_chain.py looks at
+    ],
+)
+def test_counts_equal_the_ledger_of_the_real_run(method: str, kind: str, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     asked: dict[str, Any] = {"model": TINY, "budget": "50%", "cache": tmp_path / "cache"}
     asked["settings"] = ALL_STAY.get(method, {})

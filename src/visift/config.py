@@ -27,7 +27,10 @@ DEFAULT_METHOD = "balanced"
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
-    """What to choose from; see `Pool.open`."""
+    """What to choose from; see `Pool.open`.
+
+    `evaluation` names records that the result will be judged by: targets must not be among them.
+    """
 
     files: tuple[str, ...] = ()
     image_folder: str | None = None
@@ -37,6 +40,7 @@ class PoolConfig:
     keep: tuple[str, ...] = ()
     have: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
+    evaluation: tuple[str, ...] = ()
 
     def open(self) -> Pool:
         """Open the pool; raises what `Pool.open` raises."""
@@ -91,6 +95,7 @@ class RunConfig:
             stays, for it to be left out; None leaves near-duplicates in.
         max_unusable: share of records that may be set aside, as written.
         signals: parquet files of numbers measured elsewhere.
+        labels: parquet files of a teacher's labels, for methods that learn from them.
         export: trainers to write for.
         nested: export in rank order.
         engine: see `EngineConfig`.
@@ -104,6 +109,7 @@ class RunConfig:
     seed: int = 0
     max_unusable: str = "1%"
     signals: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     export: tuple[str, ...] = ("llava",)
     nested: bool = False
     near_duplicates: int | None = None
@@ -154,7 +160,7 @@ class RunConfig:
             if name not in _PARTS:
                 _must_be(getattr(self, name), wanted, name)
         folder, cache = self.pool.image_folder, self.engine.cache
-        others = (*self.pool.keep, *self.pool.have, *self.pool.target)
+        others = (*self.pool.keep, *self.pool.have, *self.pool.target, *self.pool.evaluation)
         for file in (*self.pool.files, *others, folder or ""):
             must_be_local(file)
         named = replace(
@@ -164,6 +170,7 @@ class RunConfig:
             keep=tuple(map(_absolute, self.pool.keep)),
             have=tuple(map(_absolute, self.pool.have)),
             target=tuple(map(_absolute, self.pool.target)),
+            evaluation=tuple(map(_absolute, self.pool.evaluation)),
         )
         model = self.model
         if model is not None and Path(model.name).is_dir():
@@ -174,6 +181,7 @@ class RunConfig:
             method=self.method or DEFAULT_METHOD,
             model=model,
             signals=tuple(map(_absolute, self.signals)),
+            labels=tuple(map(_absolute, self.labels)),
             engine=replace(self.engine, cache=None if cache is None else _absolute(cache)),
         )
 
@@ -184,10 +192,12 @@ def configured(
     keep: Paths = (),
     have: Paths = (),
     target: Paths = (),
+    evaluation: Paths = (),
     image_folder: str | Path | None = None,
     model: str | ModelRef | None = None,
     budget: str | int | None = None,
     signals: Paths = (),
+    labels: Paths = (),
     cache: str | Path | None = None,
     workers: int | str = "auto",
     executor: str = "processes",
@@ -208,18 +218,20 @@ def configured(
         said = {"keep": keep, "have": have, "target": target, "image_folder": image_folder}
         said |= {"task_field": task_field, "source_field": source_field}
         _must_be_unsaid({**said, "hash_images": hash_images})
-        named = PoolConfig(**pool.opened)
+        named = PoolConfig(**pool.opened, evaluation=texts(evaluation))
     elif not isinstance(pool, str | Path | Sequence):
         raise InputError(f"a pool is a Pool or the path of one, not a {type(pool).__name__}.")
     else:
         folder = None if image_folder is None else str(image_folder)
         fields = (task_field, source_field, hash_images)
-        named = PoolConfig(texts(pool), folder, *fields, texts(keep), texts(have), texts(target))
+        roles = (texts(keep), texts(have), texts(target), texts(evaluation))
+        named = PoolConfig(texts(pool), folder, *fields, *roles)
     return RunConfig(
         pool=named,
         model=ModelRef.parse(model) if isinstance(model, str) else model,
         budget=None if budget is None else str(budget),
         signals=texts(signals),
+        labels=texts(labels),
         engine=EngineConfig(None if cache is None else str(cache), str(workers), executor),
         **rest,
     )
@@ -275,7 +287,7 @@ def _listed(value: Any) -> Any:
 
 
 _PARTS: dict[str, type] = {"pool": PoolConfig, "model": ModelRef, "engine": EngineConfig}
-_LISTS = ("files", "keep", "have", "target", "signals", "export")
+_LISTS = ("files", "keep", "have", "target", "evaluation", "signals", "labels", "export")
 #: Text that YAML may read as a number.
 _NUMBERS = ("budget", "workers", "max_unusable")
 _NAMES = {

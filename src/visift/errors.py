@@ -64,16 +64,27 @@ class AnnotationNeeded(VisiftError):
 
     Attributes:
         rows: of the pool, in the order in which they are wanted.
-        purpose: what they are wanted for, which names their folder: `reference`.
+        purpose: what they are wanted for, which names their folder: `reference`, `labels`.
+        capabilities: what each is to be rated in, where ratings are wanted and no conversations.
+        styles: whether ratings name interaction styles, too.
     """
 
     exit_code = 0
 
     def __init__(
-        self, what: str, rows: Sequence[int], purpose: str, fix: str | None = None
+        self,
+        what: str,
+        rows: Sequence[int],
+        purpose: str,
+        fix: str | None = None,
+        *,
+        capabilities: Sequence[str] = (),
+        styles: bool = False,
     ) -> None:
         self.rows = tuple(rows)
         self.purpose = purpose
+        self.capabilities = tuple(capabilities)
+        self.styles = styles
         super().__init__(what, fix=fix)
 
 

@@ -24,6 +24,8 @@ from visift.methods.method import Method, build
 from visift.methods.method import settings as settings_of
 from visift.models.ref import ModelRef
 from visift.pool.annotations import Annotations
+from visift.pool.disjoint import must_be_disjoint
+from visift.pool.labelled import TeacherLabels
 from visift.pool.pool import Pool
 from visift.rundir import RunFolder
 from visift.say import (
@@ -31,6 +33,7 @@ from visift.say import (
     say_annotations,
     say_budget,
     say_card,
+    say_labels,
     say_left_out,
     say_method,
     say_nothing,
@@ -44,7 +47,15 @@ from visift.signals.imported import Imported, SignalFile
 from visift.staff import cache_folder, staffing
 from visift.thinning import thinned
 from visift.unusable import Quarantine
-from visift.wanted import how_to_go_on, open_annotations, write_wanted
+from visift.wanted import (
+    LABELS,
+    how_to_go_on,
+    how_to_label,
+    open_annotations,
+    open_labels,
+    write_unlabelled,
+    write_wanted,
+)
 
 
 def select(
@@ -58,6 +69,7 @@ def select(
     keep: Paths = (),
     have: Paths = (),
     target: Paths = (),
+    evaluation: Paths = (),
     image_folder: str | Path | None = None,
     task_field: str | None = None,
     source_field: str | None = None,
@@ -65,6 +77,7 @@ def select(
     near_duplicates: int | None = None,
     settings: Mapping[str, Any] | None = None,
     signals: Paths = (),
+    labels: Paths = (),
     max_unusable: str | float = "1%",
     export: str | Sequence[str] = ("llava",),
     nested: bool = False,
@@ -85,6 +98,8 @@ def select(
         keep: files of records that are always in.
         have: files of records trained on or annotated already, which are never chosen.
         target: files of examples of what is to be learnt, for methods that look at them.
+        evaluation: files of records that the result will be judged by; targets must not be among
+            them.
         image_folder: see `Pool.open`; it and all others that it knows are for a pool given by name.
         task_field: see `Pool.open`.
         source_field: see `Pool.open`.
@@ -93,6 +108,7 @@ def select(
             one that stays.
         settings: parameters of the method, by name.
         signals: parquet files of numbers measured elsewhere.
+        labels: parquet files of a teacher's labels, for methods that learn from them (mmssr).
         max_unusable: share of records that may be set aside.
         export: trainers to write for.
         nested: export in rank order, so that every smaller budget is a prefix of the file.
@@ -113,6 +129,7 @@ def select(
         keep=keep,
         have=have,
         target=target,
+        evaluation=evaluation,
         image_folder=image_folder,
         task_field=task_field,
         source_field=source_field,
@@ -125,6 +142,7 @@ def select(
         seed=seed,
         max_unusable=str(max_unusable),
         signals=signals,
+        labels=labels,
         export=(export,) if isinstance(export, str) else tuple(export),
         nested=nested,
         cache=cache,
@@ -166,10 +184,13 @@ def execute(
     asked = understand(config, output)
     pool = config.pool.open() if pool is None else pool
     say_pool(say, pool)
+    _must_not_be_judged_by(pool, config)
     faults = _looked_at(pool, config, asked.allowed)
     annotations = open_annotations(pool, output)
     say_annotations(say, annotations)
-    lab = lab_for(config, pool, asked.imported, progress or Silent(), annotations)
+    teacher = open_labels(pool, config.labels, output)
+    say_labels(say, teacher)
+    lab = lab_for(config, pool, asked.imported, progress or Silent(), annotations, teacher)
     pool = thinned(pool, lab, config.near_duplicates, config.seed, say)
     budget, tokens = counted_budget(say, pool, lab, config.model, asked.budget)
     try:
@@ -204,6 +225,14 @@ def execute(
     return replace(run, seconds=time.monotonic() - started)
 
 
+def _must_not_be_judged_by(pool: Pool, config: RunConfig) -> None:
+    """Raise `InputError` for targets that are in the evaluation: it would say nothing then."""
+    if config.pool.evaluation:
+        folder, hashed = config.pool.image_folder, config.pool.hash_images
+        judges = Pool.open(config.pool.evaluation, image_folder=folder, hash_images=hashed)
+        must_be_disjoint(pool, np.flatnonzero(pool.has_role("target")), judges)
+
+
 def _looked_at(pool: Pool, config: RunConfig, allowed: Fraction) -> dict[int, str]:
     """Return the rows that the pool cannot offer, and why, before anything costs time.
 
@@ -221,8 +250,12 @@ def _looked_at(pool: Pool, config: RunConfig, allowed: Fraction) -> dict[int, st
 
 def _with_a_list(need: AnnotationNeeded, pool: Pool, output: Path) -> AnnotationNeeded:
     """Write the list of what must be annotated first; return the outcome that says how to go on."""
-    todo = write_wanted(output / need.purpose, pool, need.rows)
-    fix = how_to_go_on(todo, pool, len(need.rows))
+    if need.purpose == LABELS:
+        todo = write_unlabelled(output / LABELS, pool, need.rows)
+        fix = how_to_label(todo, pool, need)
+    else:
+        todo = write_wanted(output / need.purpose, pool, need.rows)
+        fix = how_to_go_on(todo, pool, len(need.rows))
     return AnnotationNeeded(need.what, need.rows, need.purpose, fix)
 
 
@@ -313,8 +346,9 @@ def lab_for(
     imported: Imported,
     progress: Progress,
     annotations: Annotations,
+    teacher: TeacherLabels,
 ) -> LocalLab:
     """Return the lab that a run asks."""
     devices, executor = staffing(config.engine, config.model)
     cache = cache_folder(config.engine, pool)
-    return LocalLab(pool, cache, devices, executor, imported, annotations, progress)
+    return LocalLab(pool, cache, devices, executor, imported, annotations, teacher, progress)

@@ -15,6 +15,7 @@ from visift.methods.method import Method
 from visift.models.card import pools_named
 from visift.models.ref import ModelRef
 from visift.pool.annotations import Annotations
+from visift.pool.labelled import TeacherLabels
 from visift.pool.labels import strange_folders
 from visift.pool.pool import Pool
 from visift.pool.readers.images import ImageList
@@ -153,6 +154,17 @@ def say_annotations(say: Say, annotations: Annotations) -> None:
         return
     said = [f"{counted(len(annotations.of_row), 'image')} of the pool", *annotations.remarks]
     say("Annotated", " · ".join(said))
+
+
+def say_labels(say: Say, teacher: TeacherLabels) -> None:
+    """Say how many records a teacher labelled, and what of the files is not used."""
+    count = len(teacher.labelled())
+    if not count:
+        return
+    said = [f"{counted(count, 'record')} of the pool by a teacher", *teacher.remarks]
+    if teacher.failed:
+        said.append(f"{len(teacher.failed):,} could not be labelled")
+    say("Labels", " · ".join(said))
 
 
 def say_budget(say: Say, lab: LocalLab, budget: Budget, exact: bool) -> None:

@@ -43,6 +43,8 @@ class Choice:
         status: (N,) what became of rows that could not be chosen, None for all others.
         tied: (n,) whether the tie key decided that a row is in.
         facts: what a report needs besides: direction of the score, margin at the cut, notices.
+        columns: by name, (N,) further values of every row, for `scores.parquet`; None or NaN where
+            a row has none.
     """
 
     rows: Rows
@@ -52,6 +54,7 @@ class Choice:
     status: Sequence[str | None]
     tied: NDArray[np.bool_]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Sequence[Any] | NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Selection:
         table: one row a chosen record: uid, content_hash, file, row, rank (from 1), score, reason,
             source, task, group, quota, tied.
         scores: one row a record of the pool: uid, content_hash, file, row, source, task, group,
-            score, status.
+            score, status, and what else a method says of every record.
         facts: see `Choice.facts`, how many records were usable, and how many kept are in.
     """
 
@@ -96,6 +99,8 @@ class Selection:
         }
         scores = everything.append_column("group", group).append_column("score", score)
         scores = scores.append_column("status", _status(choice, pool.left_out, set_aside))
+        for name, values in choice.columns.items():
+            scores = scores.append_column(name, pa.array(values, from_pandas=True))
         kept = int(pool.has_role("kept")[choice.rows].sum())
         return cls(pa.table(columns), scores, {**choice.facts, "kept": kept})
 

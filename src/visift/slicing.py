@@ -8,6 +8,7 @@ from visift.config import RunConfig
 from visift.engine.progress import Progress
 from visift.engine.slices import Slice, SliceMeasured, measure_slice
 from visift.pool.annotations import Annotations
+from visift.pool.labelled import TeacherLabels
 from visift.run import counted_budget, lab_for, understand
 from visift.say import Say, say_plan, say_pool
 from visift.thinning import thinned
@@ -33,7 +34,8 @@ def execute_slice(config: RunConfig, part: Slice, say: Say, progress: Progress) 
     pool = config.pool.open()
     say_pool(say, pool)
     Quarantine.of(pool.set_aside()).check(pool, asked.allowed, "Nothing was measured yet.")
-    lab = lab_for(config, pool, asked.imported, progress, Annotations())
+    teacher = TeacherLabels.open(pool, [Path(one) for one in config.labels], handed_in=True)
+    lab = lab_for(config, pool, asked.imported, progress, Annotations(), teacher)
     pool = thinned(pool, lab, config.near_duplicates, config.seed, say)
     budget, _ = counted_budget(say, pool, lab, config.model, asked.budget)
     asked.method.measure(pool, lab, budget)

@@ -40,6 +40,16 @@ Signals = Annotated[
     Texts,
     typer.Option(metavar="FILE", help="Parquet file of numbers measured elsewhere; repeatable."),
 ]
+Evaluation = Annotated[
+    Texts,
+    typer.Option(
+        "--eval", metavar="FILE", help="Records to be judged by; --target must not hold them."
+    ),
+]
+Labels = Annotated[
+    Texts,
+    typer.Option(metavar="FILE", help="Parquet file of a teacher's labels (mmssr); repeatable."),
+]
 Settings = Annotated[
     Texts,
     typer.Option("--set", metavar="NAME=VALUE", help="Parameter of the method; repeatable."),

@@ -14,6 +14,7 @@ from visift.cli.choices import (
     Have,
     ImageFolder,
     Keep,
+    Labels,
     Model,
     NearDuplicates,
     Pools,
@@ -50,6 +51,7 @@ def command(
     budget: Annotated[Text, typer.Option(metavar="AMOUNT", help="As for select.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of ties and draws.")] = 0,
     signals: Signals = _SEVERAL,
+    labels: Labels = _SEVERAL,
     settings: Settings = _SEVERAL,
     cache: Annotated[
         Text, typer.Option(metavar="FOLDER", help="Folder of measured values, as for select.")
@@ -102,6 +104,7 @@ def command(
         budget=budget,
         seed=seed,
         signals=tuple(signals),
+        labels=tuple(labels),
         near_duplicates=near_duplicates,
         engine=EngineConfig(cache, workers),
     )

@@ -10,10 +10,12 @@ import typer
 
 from visift.cli.choices import (
     AsJson,
+    Evaluation,
     HashImages,
     Have,
     ImageFolder,
     Keep,
+    Labels,
     Model,
     NearDuplicates,
     Pools,
@@ -38,6 +40,7 @@ def command(
     keep: Keep = [],  # noqa: B006
     have: Have = [],  # noqa: B006
     target: Target = [],  # noqa: B006
+    evaluation: Evaluation = [],  # noqa: B006
     model: Model = None,
     method: Annotated[
         Text, typer.Option(metavar="NAME", help="See: visift methods. [balanced]")
@@ -76,6 +79,7 @@ def command(
         typer.Option(metavar="I/N", help="Measure the I-th of N slices only, and choose nothing."),
     ] = None,
     signals: Signals = [],  # noqa: B006
+    labels: Labels = [],  # noqa: B006
     settings: Settings = [],  # noqa: B006
     export: Annotated[
         list[str],
@@ -112,6 +116,7 @@ def command(
             keep=tuple(keep) or None,
             have=tuple(have) or None,
             target=tuple(target) or None,
+            evaluation=tuple(evaluation) or None,
         ),
         method=method or base.method,
         settings={**base.settings, **read_settings(settings)},
@@ -120,6 +125,7 @@ def command(
         seed=base.seed if seed is None else seed,
         max_unusable=max_unusable or base.max_unusable,
         signals=tuple(signals) or base.signals,
+        labels=tuple(labels) or base.labels,
         export=tuple(export) or base.export,
         nested=base.nested if nested is None else nested,
         near_duplicates=base.near_duplicates if near_duplicates is None else near_duplicates,

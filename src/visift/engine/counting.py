@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from visift.amounts import data_size, short
 from visift.engine.items import Items, Targets
-from visift.engine.lab import Examples, Handle, LocalLab
+from visift.engine.lab import Examples, Handle, LocalLab, handed_in_labels
 from visift.engine.ledger import Entry
 from visift.engine.measured import Measured, Rows
 from visift.engine.store import Keys, Store, first_places, item_keys, signal_folder
-from visift.engine.trainings import Training, Tuned, training_for
+from visift.engine.trainings import Training, Tuned, still_needed, training_for
 from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
 from visift.pool.annotations import Annotations
+from visift.pool.labelled import Labels, TeacherLabels
 from visift.pool.pool import Pool
 from visift.signals.cost import Cost, Load
 from visift.signals.imported import Imported
@@ -67,16 +68,20 @@ class CountingLab:
         cache: folder of the stores; looked at, never written to.
         imported: numbers measured elsewhere.
         annotations: conversations written for images that have none.
+        teacher: labels of records.
         handles: the requests.
         wanted: records that somebody must annotate first.
+        unlabelled: records that a teacher must label first.
     """
 
     pool: Pool
     cache: Path
     imported: Imported = field(default_factory=Imported)
     annotations: Annotations = field(default_factory=Annotations)
+    teacher: TeacherLabels = field(default_factory=TeacherLabels)
     handles: list[Handle] = field(default_factory=list)
     wanted: int = 0
+    unlabelled: int = 0
     trainings: list[Training] = field(default_factory=list)
 
     def measure(self, signal: Signal, examples: Examples) -> Measured:
@@ -90,8 +95,7 @@ class CountingLab:
         """See `Lab.finetune`."""
         if model is None:
             return Tuned(None)
-        items = Items.of(self.pool, "record", examples.rows, examples.targets)
-        self.trainings.append(Training.of(self.cache, model, recipe, items))
+        self.trainings.append(Training.of(self.cache, model, recipe, examples.items(self.pool)))
         return Tuned(self.trainings[-1].tuned)
 
     def instructions(self, rows: Rows, purpose: str) -> Targets:
@@ -100,6 +104,16 @@ class CountingLab:
         there = [row for row in bare if row in self.annotations.of_row]
         self.wanted += len(bare) - len(there)
         return {row: self.annotations.turns(row) for row in there}
+
+    def labels(self, rows: Rows, capabilities: Sequence[str], *, styles: bool = True) -> Labels:
+        """See `Lab.labels`; where some are missing, they are counted, and nothing is known."""
+        if self.teacher.handed_in:
+            return handed_in_labels(self.teacher, capabilities, styles)
+        lacking = self.teacher.lacking(rows.tolist(), capabilities, styles)
+        if not lacking:
+            return self.teacher.of(rows, capabilities, styles)
+        self.unlabelled += len(lacking)
+        return Labels(np.sort(rows), known=False)
 
     def given(self, column: str) -> bool:
         """See `Lab.given`."""
@@ -152,9 +166,10 @@ def _count(
         if store is not None:
             left = left[store.find(keys[left])[:, 0] < 0]
         training = training_for(signal, trainings) if len(left) else None
-        if training is not None and training not in trained and training.is_needed:
-            counts.append(_training(training))
-            trained.append(training)
+        needed = [] if training is None else still_needed(training, trainings)
+        for one in (one for one in needed if one not in trained):
+            counts.append(_training(one))
+            trained.append(one)
         entry = Entry.of(signal, len(distinct), len(left), 0, items.holding(left))
         counts.append(Count(signal, items, left, entry))
         before.append((signal, keys[distinct]))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,8 @@ from visift.signals.cost import Load
 from visift.signals.signal import ImageItem, RecordItem, Unit
 from visift.signals.tokens import estimated_tokens
 
-Targets = Mapping[int, tuple[Turn, ...]]
+Turns = tuple[Turn, ...]
+Targets = Mapping[int, Turns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,13 @@ class Items:
         pool: where they come from.
         unit: `image` or `record`.
         ids: (n,) int64, image ids of `pool.images` or row numbers of the pool.
-        targets: by row, what stands in for its conversation.
+        said: (n,) what stands in for the conversation of each, or None; empty for none at all.
     """
 
     pool: Pool
     unit: Unit
     ids: NDArray[np.int64]
-    targets: Targets = field(default_factory=dict)
+    said: tuple[Turns | None, ...] = ()
 
     @classmethod
     def of(
@@ -41,12 +42,35 @@ class Items:
         """Return the items of some rows: the rows themselves, or their images, each once.
 
         Rows that the pool itself cannot offer have none.
+
+        Args:
+            pool: where they come from.
+            unit: `image` or `record`.
+            rows: of the pool.
+            targets: by row, what stands in for its conversation.
         """
-        faults = pool.faults
-        sound = np.array([faults[row] is None for row in rows.tolist()], bool)
-        usable = np.asarray(rows, np.int64)[sound]
-        ids = pool.images.of_rows(usable) if unit == "image" else usable
-        return cls(pool, unit, ids, targets or {})
+        usable = _sound(pool, rows)
+        if unit == "image":
+            return cls(pool, unit, pool.images.of_rows(usable))
+        if not targets:
+            return cls(pool, unit, usable)
+        return cls(pool, unit, usable, tuple(targets.get(row) for row in usable.tolist()))
+
+    @classmethod
+    def of_several(
+        cls, pool: Pool, rows: NDArray[np.int64], several: Mapping[int, Sequence[Turns]]
+    ) -> Items:
+        """Return records with several conversations each, one item a conversation.
+
+        Args:
+            pool: where they come from.
+            rows: of the pool.
+            several: by row, what stands in for its conversation, one after the other.
+        """
+        usable = _sound(pool, rows)
+        counts = [len(several[row]) for row in usable.tolist()]
+        said = [turns for row in usable.tolist() for turns in several[row]]
+        return cls(pool, "record", np.repeat(usable, counts), tuple(said))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,17 +83,14 @@ class Items:
         hashes = self.pool.content_hashes()
         return (
             "\x1e".join(
-                [self._said(row, hashes[row]), *(images.keys[i] for i in images.of_row(row))]
+                [_identity(hashes[row], turns), *(images.keys[i] for i in images.of_row(row))]
             )
-            for row in self.ids.tolist()
+            for row, turns in zip(self.ids.tolist(), self._said(), strict=True)
         )
 
-    def _said(self, row: int, content: bytes) -> str:
-        """Return the text that identifies a conversation, or what stands in for it."""
-        if row not in self.targets:
-            return content.hex()
-        said = content_hash([(turn.role, turn.text) for turn in self.targets[row]], ())
-        return f"{content.hex()}\x1f{said.hex()}"
+    def _said(self) -> Sequence[Turns | None]:
+        """Return (n,) what stands in for the conversation of each item."""
+        return self.said or (None,) * len(self)
 
     def holding(self, positions: NDArray[np.int64]) -> Load:
         """Return what some items hold."""
@@ -93,9 +114,11 @@ class Items:
             numbers = self.ids[positions].tolist()
             return [self._image(images.refs[number], number) for number in numbers]
         rows = self.ids[positions].tolist()
+        every = self._said()
+        said = [every[position] for position in positions.tolist()]
         records = [
-            replace(record, turns=self.targets[row]) if row in self.targets else record
-            for row, record in zip(rows, self.pool.records(rows), strict=True)
+            record if turns is None else replace(record, turns=turns)
+            for turns, record in zip(said, self.pool.records(rows), strict=True)
         ]
         numbers = [images.of_row(row).tolist() for row in rows]
         return [
@@ -107,3 +130,19 @@ class Items:
         """Return an image, which must be the one that was located: its key names the value."""
         key = self.pool.images.keys[number]
         return ImageItem(ref.path, partial(self.pool.load_image, ref, key))
+
+
+def _sound(pool: Pool, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those of some rows that the pool can offer."""
+    faults = pool.faults
+    sound = np.array([faults[row] is None for row in rows.tolist()], bool)
+    usable: NDArray[np.int64] = np.asarray(rows, np.int64)[sound]
+    return usable
+
+
+def _identity(content: bytes, turns: Turns | None) -> str:
+    """Return the text that identifies a conversation, or what stands in for it."""
+    if turns is None:
+        return content.hex()
+    said = content_hash([(turn.role, turn.text) for turn in turns], ())
+    return f"{content.hex()}\x1f{said.hex()}"

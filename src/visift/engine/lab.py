@@ -6,7 +6,7 @@ order, into fixed blocks of 1,024 items, which are run and committed as `engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from visift.amounts import counted
 from visift.engine.blocks import OpenBlocks, lacking_blocks, run_blocks
 from visift.engine.executor import Executor, Inline
-from visift.engine.items import Items, Targets
+from visift.engine.items import Items, Targets, Turns
 from visift.engine.ledger import Entry
 from visift.engine.measured import ByRow, Measured, Rows, StoredItems
 from visift.engine.progress import Progress, Silent
 from visift.engine.store import Keys, Store, first_places, item_keys
-from visift.engine.trainings import Training, Tuned, training_for
+from visift.engine.trainings import Training, Tuned, still_needed, training_for
 from visift.errors import AnnotationNeeded, InputError
 from visift.models.ref import ModelRef
 from visift.pool.annotations import Annotations
+from visift.pool.labelled import Labels, TeacherLabels
 from visift.pool.pool import Pool
 from visift.signals.cost import Load
 from visift.signals.imported import Imported
@@ -41,21 +42,47 @@ class Examples:
     Attributes:
         rows: which ones.
         targets: by row, turns that stand in for its conversation.
+        several: to train on, by row: conversations that stand in for its own, one after the other;
+            all rows have some, or none has.
     """
 
     rows: Rows
     targets: Targets = field(default_factory=dict)
+    several: Mapping[int, Sequence[Turns]] = field(default_factory=dict)
+
+    def items(self, pool: Pool) -> Items:
+        """Return what to train on, see `Items`."""
+        if self.several:
+            return Items.of_several(pool, self.rows, self.several)
+        return Items.of(pool, "record", self.rows, self.targets)
 
 
 def must_be_said(pool: Pool, examples: Examples) -> None:
     """Raise `InputError` for images without a conversation that a model shall be tuned on."""
     silent = examples.rows[pool.unannotated[examples.rows]].tolist()
-    bare = [row for row in silent if row not in examples.targets]
+    bare = [row for row in silent if row not in examples.targets and row not in examples.several]
     if bare:
         raise InputError(
             f"{counted(len(bare), 'record')} to tune a model on have no conversation.",
             fix="Methods for images alone: presel, typical, and those that compare images.",
         )
+
+
+def handed_in_labels(teacher: TeacherLabels, capabilities: Sequence[str], styles: bool) -> Labels:
+    """Return all labels that somebody handed in.
+
+    Raises:
+        InputError: not all that is asked for is labelled.
+    """
+    lacking = [f"score.{key}" for key in capabilities if not teacher.scores.get(key)]
+    lacking += ["styles"] * (styles and not teacher.styles)
+    if lacking:
+        raise InputError(
+            f"--labels holds no {lacking[0]} for any record of the pool.",
+            fix="Leave that capability out (--set capabilities=…), or label some records in it: "
+            "visift annotate --for mmssr --only",
+        )
+    return teacher.of(teacher.labelled(), capabilities, styles)
 
 
 class Lab(Protocol):
@@ -84,6 +111,21 @@ class Lab(Protocol):
 
         Raises:
             AnnotationNeeded: nobody has written some of them yet.
+        """
+        ...
+
+    def labels(self, rows: Rows, capabilities: Sequence[str], *, styles: bool = True) -> Labels:
+        """Return a teacher's labels of some rows.
+
+        Args:
+            rows: in the order in which they are wanted. Where labels were handed in, these say
+                which rows are labelled.
+            capabilities: what they are rated in.
+            styles: whether their interaction styles are asked for, too.
+
+        Raises:
+            AnnotationNeeded: nobody has labelled some of them yet.
+            InputError: labels were handed in, and not of all that is asked for.
         """
         ...
 
@@ -147,6 +189,7 @@ class LocalLab:
         executor: called with the number of blocks to measure; gives the executor for them.
         imported: numbers measured elsewhere.
         annotations: conversations written for images that have none.
+        teacher: labels of records.
         progress: told how it goes.
         ledger: what was asked and done.
     """
@@ -157,6 +200,7 @@ class LocalLab:
     executor: Callable[[int], Executor] = lambda blocks: Inline()
     imported: Imported = field(default_factory=Imported)
     annotations: Annotations = field(default_factory=Annotations)
+    teacher: TeacherLabels = field(default_factory=TeacherLabels)
     progress: Progress = field(default_factory=Silent)
     ledger: list[Entry] = field(default_factory=list)
     handles: list[Handle] = field(default_factory=list)
@@ -176,8 +220,7 @@ class LocalLab:
         must_be_said(self.pool, examples)
         if model is None:
             return Tuned(None)
-        items = Items.of(self.pool, "record", examples.rows, examples.targets)
-        training = Training.of(self.cache, model, recipe, items)
+        training = Training.of(self.cache, model, recipe, examples.items(self.pool))
         self.trainings.append(training)
         return Tuned(training.tuned, lambda: self._left_out(training.tuned))
 
@@ -200,6 +243,21 @@ class LocalLab:
                 purpose,
             )
         return {row: self.annotations.turns(row) for row in bare}
+
+    def labels(self, rows: Rows, capabilities: Sequence[str], *, styles: bool = True) -> Labels:
+        """See `Lab.labels`."""
+        if self.teacher.handed_in:
+            return handed_in_labels(self.teacher, capabilities, styles)
+        lacking = self.teacher.lacking(rows.tolist(), capabilities, styles)
+        if lacking:
+            raise AnnotationNeeded(
+                f"{len(lacking):,} of {len(rows):,} records want a teacher's labels first.",
+                rows.tolist(),  # all of them: what was labelled before is known by its content
+                "labels",
+                capabilities=capabilities,
+                styles=styles,
+            )
+        return self.teacher.of(rows, capabilities, styles)
 
     def resolve(self) -> None:
         """Fill all handles, in the order they were asked for."""
@@ -244,11 +302,11 @@ class LocalLab:
         training = training_for(signal, self.trainings)
         if training is None:
             return signal
-        if training.is_needed:
+        for one in still_needed(training, self.trainings):
             from visift.models.devices import available
 
-            training.run(tuple(available(training.tuned.device)), self.progress)
-            self.ledger.append(training.entry())
+            one.run(tuple(available(one.tuned.device)), self.progress)
+            self.ledger.append(one.entry())
         return replace(signal, model=training.tuned.located())  # type: ignore[type-var]
 
     def _left_out(self, tuned: TunedRef) -> dict[int, str]:

@@ -78,11 +78,9 @@ class Training:
 
     def run(self, devices: Sequence[str], progress: Progress) -> None:
         """Train; see `training.finetune.finetune`."""
-        rows = self.items.ids.tolist()
-        examples = [
-            Example(row, key, self.items.targets.get(row))
-            for row, key in zip(rows, _texts(self.keys), strict=True)
-        ]
+        rows, keys = self.items.ids.tolist(), _texts(self.keys)
+        said = self.items.said or (None,) * len(rows)
+        examples = [Example(*one) for one in zip(rows, keys, said, strict=True)]
         begun = False
 
         def hear(step: Step) -> None:
@@ -135,6 +133,14 @@ def training_for(signal: Signal, trainings: Iterable[Training]) -> Training | No
     if not isinstance(model, TunedRef):
         return None
     return next(one for one in trainings if one.tuned == model)
+
+
+def still_needed(training: Training, trainings: Iterable[Training]) -> list[Training]:
+    """Return what is to be trained for a model, itself last: models are tuned on top of others."""
+    if not training.is_needed:
+        return []
+    base = next((one for one in trainings if one.tuned == training.tuned.base), None)
+    return [*([] if base is None else still_needed(base, trainings)), training]
 
 
 def _texts(keys: Keys) -> list[str]:

@@ -33,6 +33,7 @@ from visift.planning.clock import (
 )
 from visift.planning.outcome import MethodPlan, Plan
 from visift.planning.saving import Saving, runs_to_pay
+from visift.pool.labelled import TeacherLabels
 from visift.pool.pool import Pool
 from visift.say import Say, say_nothing, say_pool
 from visift.signals.imported import Imported, SignalFile
@@ -62,6 +63,7 @@ def plan(
     near_duplicates: int | None = None,
     settings: Mapping[str, Any] | None = None,
     signals: Paths = (),
+    labels: Paths = (),
     cache: str | Path | None = None,
     workers: int | str = "auto",
     flops: str | float | None = None,
@@ -86,6 +88,7 @@ def plan(
         near_duplicates: see `select`; what would be left out is counted as if it stayed.
         settings: parameters of the method; not with `all`.
         signals: see `select`.
+        labels: see `select`.
         cache: see `select`.
         workers: see `select`.
         flops: an accelerator (`h100`, or its peak in TFLOPS) to estimate times for.
@@ -114,6 +117,7 @@ def plan(
         budget=budget,
         seed=seed,
         signals=signals,
+        labels=labels,
         cache=cache,
         workers=workers,
     )
@@ -202,11 +206,14 @@ class _Planner:
     config: RunConfig
     pool: Pool
     imported: Imported
+    teacher: TeacherLabels
     budget: Budget | None
 
     @classmethod
     def of(cls, config: RunConfig, pool: Pool) -> _Planner:
         imported = Imported(tuple(SignalFile.open(path) for path in config.signals))
+        files = [Path(path) for path in config.labels]
+        teacher = TeacherLabels.open(pool, files, handed_in=True)
         budget = None if config.budget is None else Budget.parse(config.budget)
         if budget is not None:
             # As a run has it: an estimate stands in only where nobody will count.
@@ -214,7 +221,7 @@ class _Planner:
             exact = ask_tokens(pool, lab, config.model, budget)
             budget = budget if exact is not None else priced(pool, budget, None)
             limit_of(pool, np.concatenate([pool.rows("kept"), pool.rows("candidate")]), budget)
-        return cls(config, pool, imported, budget)
+        return cls(config, pool, imported, teacher, budget)
 
     @property
     def one(self) -> bool:
@@ -229,7 +236,7 @@ class _Planner:
         """
         config, budget = self.config, self.budget
         cache = cache_folder(config.engine, self.pool)
-        lab = CountingLab(self.pool, cache, self.imported)
+        lab = CountingLab(self.pool, cache, self.imported, teacher=self.teacher)
         try:
             method = _method(config, name)
             _must_have_budget(method, config.budget)
@@ -249,6 +256,8 @@ class _Planner:
         notes = ["needs --model"] if lacking else []
         if lab.wanted:
             notes.append(f"wants instructions for {counted(lab.wanted, 'record')} first")
+        if lab.unlabelled:
+            notes.append(f"wants a teacher's labels for {counted(lab.unlabelled, 'record')} first")
         return MethodPlan(name, tuple(counts), note=", ".join(notes) or None)
 
     def probed(
