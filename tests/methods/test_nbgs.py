@@ -139,7 +139,11 @@ def test_every_quota_grows_with_the_budget(NS: list[float], K: int, alpha: float
         )
 
 
-@given(st.lists(st.floats(0, 50), min_size=1, max_size=8), st.floats(0.001, 3))
+#: Apart from each other, or equal: what is all but equal stands for neither.
+scores_of_groups = st.integers(0, 5000).map(lambda number: number / 100)
+
+
+@given(st.lists(scores_of_groups, min_size=1, max_size=8), st.floats(0.001, 3))
 def test_lambda_meets_the_divergence_or_the_most_there_is(m: list[float], kappa: float) -> None:
     pi, scores = shares([3] * len(m)), np.array(m)
     reached = kl_divergence(kl_mixture(pi, scores, lambda_for(pi, scores, kappa)), pi)

@@ -13,6 +13,7 @@ import pytest
 from helpers import open_records, put_images, talk
 from methods.choosing import chosen
 from visift.errors import AnnotationNeeded, InfeasibleBudget, InputError
+from visift.methods.method import build, settings
 from visift.methods.presel import REFERENCE
 from visift.pool.pool import Pool
 from visift.selection import Choice
@@ -195,6 +196,16 @@ def test_the_official_arithmetic_adds_whole_rounds(tmp_path: Path) -> None:
         assert len(choice.rows) == 20 + 2 * 20
     with pytest.raises(InputError, match="multiples of 5 %"):
         select(pool, tmp_path, "12%", compat="official")
+
+
+def test_what_is_set_wins_over_the_official_value() -> None:
+    official = {"compat": "official"}
+    built = build("presel", official)
+    assert (built.kappa, built.irs_form, built.fill) == (0.0, "joined", "random")  # type: ignore[attr-defined]
+    origins = {one.name: one.origin for one in settings(built, official)}
+    assert (origins["kappa"], origins["k"]) == ("compat official", "code")
+    mine = build("presel", {**official, "kappa": "4"})
+    assert (mine.kappa, mine.irs_form) == (4.0, "joined")  # type: ignore[attr-defined]
 
 
 def test_budgets_that_cannot_be(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ METHODS = {
     "less": "visift.methods.less:Less",
     "icons": "visift.methods.icons:Icons",
     "rds": "visift.methods.rds:RDS",
+    "mmssr": "visift.methods.mmssr:MMSSR",
 }
 
 ENTRY_POINTS = "visift.methods"
@@ -76,6 +77,9 @@ class Method(Protocol):
         group_by: the label it shares the budget over.
         coverage: whether what is kept or there already decides what is chosen beside it.
         presets: by name, parameter values that `--set preset=NAME` stands for.
+
+    A method with a parameter `compat` may state in `official` the values that its `official` stands
+    for; one that is set explicitly still wins, there as in presets.
     """
 
     name: ClassVar[str]
@@ -126,7 +130,7 @@ class Setting:
     Attributes:
         name: of the parameter.
         value: in use.
-        origin: of the value: paper, code, ours, `preset NAME`, or you.
+        origin: of the value: paper, code, ours, `preset NAME`, `compat official`, or you.
         doc: what it does.
     """
 
@@ -179,7 +183,7 @@ def build(name: str, given: Mapping[str, Any], **flags: Any) -> Method:
     kind = method_class(name)
     known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     types_ = get_type_hints(kind)
-    values = dict(_preset(kind, given))
+    values = {**_official(kind, given), **_preset(kind, given)}
     for key, value in given.items():
         if key in _FLAGS:
             raise InputError(f'"{key}" is set by {_FLAGS[key]}.')
@@ -200,11 +204,14 @@ def settings(method: Method, given: Mapping[str, Any]) -> list[Setting]:
     """Return every parameter of a built method with the origin of its value."""
     preset = str(given.get("preset", ""))
     from_preset = method.presets.get(preset, {})
+    official = _official(type(method), given)
     listed = []
     for field in dataclasses.fields(method):  # type: ignore[arg-type]
         if field.name in _FLAGS or "origin" not in field.metadata:
             continue
         origin = str(field.metadata["origin"])
+        if field.name in official:
+            origin = "compat official"
         if field.name in from_preset:
             origin = f"preset {preset}"
         if field.name in given:
@@ -212,6 +219,12 @@ def settings(method: Method, given: Mapping[str, Any]) -> list[Setting]:
         value = getattr(method, field.name)
         listed.append(Setting(field.name, value, origin, field.metadata["doc"]))
     return listed
+
+
+def _official(kind: type[Method], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values that `compat=official` stands for, where it is set."""
+    values: Mapping[str, Any] = getattr(kind, "official", {})
+    return values if given.get("compat") == "official" else {}
 
 
 def _preset(kind: type[Method], given: Mapping[str, Any]) -> Mapping[str, Any]:

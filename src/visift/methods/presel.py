@@ -95,6 +95,14 @@ class PreSel:
     group_by: ClassVar[Literal["task"]] = "task"
     coverage: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    official: ClassVar[Mapping[str, Any]] = {
+        "ref_ratio": "5%",
+        "irs_form": "joined",
+        "kappa": 0.0,
+        "dedupe_images": False,
+        "fill": "random",
+        "score_digits": 17,
+    }
 
     model: ModelRef | None = None
     seed: int = 0
@@ -146,8 +154,8 @@ class PreSel:
     compat: Literal["none", "official"] = param(
         "none",
         origin="ours",
-        doc="official: the program's arithmetic, defects included; sets irs_form, kappa, "
-        "dedupe_images, fill, score_digits",
+        doc="official: the program's arithmetic, defects included; stands for irs_form=joined, "
+        "kappa=0, dedupe_images=false, fill=random, score_digits=17, ref_ratio=5%",
     )
     variant: Variant = param("llava", origin="code", doc="which of the programs compat follows")
     score_digits: int = param(
@@ -168,8 +176,7 @@ class PreSel:
         if reference is None:
             usable = rows if self.text_only == "drop" else everything
             there = rows_in_budget(pool, usable, self._budget(budget))
-            said = "5%" if self._official and self.ref_ratio == "auto" else self.ref_ratio
-            reference = draw_reference(pool, rows, by, there, said, self.seed)
+            reference = draw_reference(pool, rows, by, there, self.ref_ratio, self.seed)
         else:
             there = rows_in_budget(pool, rows, self._budget(budget))
             marked_size(len(np.intersect1d(reference, rows)), "is_reference", there)
@@ -181,7 +188,7 @@ class PreSel:
             tuned.model,
             ("given", "no_question"),
             max_tokens=recipe.max_tokens,
-            joined=self.irs_form == "joined" or self._official,
+            joined=self.irs_form == "joined",
         )
         encoder = ImageEmbedding(encoder_for(self.encoder, self.model))
         return Inputs(
@@ -208,8 +215,7 @@ class PreSel:
             inputs.losses.take("nll", reference).astype(np.float64),
             inputs.losses.take("nll_no_question", reference).astype(np.float64),
         )
-        kappa = 0.0 if self._official else self.kappa
-        s = task_scores(score, of[reference], len(tasks.labels), kappa)
+        s = task_scores(score, of[reference], len(tasks.labels), self.kappa)
         if not np.isfinite(s).all():
             raise InputError(
                 "no row of the reference has a relevance score: their losses are missing or zero.",
@@ -224,7 +230,7 @@ class PreSel:
         always = np.concatenate([some for some, _ in first])
         by_turn = text if self.text_only == "proportional" else text[:0]
         held = held_by_task(pool, kept, tasks.labels, self.task_from)
-        draw = typical.order(keys, 17 if self._official else self.score_digits)
+        draw = typical.order(keys, self.score_digits)
         found, order = ranking(typical, w, always, by_turn, held, draw, keys)
         budget = self._budget(budget)
         if self.fill != "by_weight" or self._official:
@@ -272,8 +278,7 @@ class PreSel:
             for task, cells in enumerate(typical.cells):
                 group[cells.rows] = task
         inside = first_by_quota(rest, group[rest], quota)
-        fill = "random" if self._official else self.fill
-        rest = filled(rest, inside, fill, pool.tie_keys(self.seed, b"fill"))
+        rest = filled(rest, inside, self.fill, pool.tie_keys(self.seed, b"fill"))
         return np.concatenate([order[:first], rest]), first + n
 
     @property
@@ -328,7 +333,7 @@ class PreSel:
             clustering,
             rows_per_cluster=self.rows_per_cluster,
             neighbours=self.k,
-            images_once=self.dedupe_images and not self._official,
+            images_once=self.dedupe_images,
         )
 
     def _dropped(self, pool: Pool) -> dict[int, str]:

@@ -51,6 +51,7 @@ def setting_rows(run: Run) -> list[SettingRow]:
         ("have", ", ".join(map(short_path, pool.have)), "", "records that are never chosen"),
         ("target", ", ".join(map(short_path, pool.target)), "", "examples of what is to be learnt"),
         ("signals", ", ".join(map(short_path, config.signals)), "", "numbers measured elsewhere"),
+        ("labels", ", ".join(map(short_path, config.labels)), "", "of a teacher"),
     ]
     rows = [
         SettingRow(name, _value(value), _DEFAULT if value == default else _YOU, doc)

@@ -47,6 +47,7 @@ def environment() -> Environment:
         label=label, share=share, counted=counted, score=score_text, duration=duration
     )
     made.filters["thousands"] = "{:,}".format
+    made.filters["mean"] = lambda value: "–" if value != value else f"{value:.2f}"
     made.globals.update(style=Markup(style), policy=policy([style]))
     return made
 

@@ -25,6 +25,9 @@ _WORDS = {
 }
 
 
+_HIGH_IS_GOOD = ("highest first", "in turn")
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of N records.
@@ -57,7 +60,7 @@ class Outcome:
             score=np.asarray(scores["score"].to_numpy(), np.float64),
             group=encoded(scores["group"]),
             kept=run.pool.has_role("kept"),
-            lowest_first=run.selection.facts.get("direction") != "highest first",
+            lowest_first=run.selection.facts.get("direction") not in _HIGH_IS_GOOD,
         )
 
     @property

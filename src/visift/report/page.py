@@ -14,6 +14,7 @@ from visift.report.html import render
 from visift.report.licences import licences
 from visift.report.mixture import mixtures
 from visift.report.outcome import Outcome, funnel
+from visift.report.ratings import capabilities, radar
 from visift.report.samples import Samples
 from visift.report.scores import SHOWN_GROUPS, spreads
 from visift.report.text import label
@@ -50,6 +51,7 @@ def write_report(run: Run, folder: Path) -> Path:
 def _contents(run: Run) -> dict[str, Any]:
     outcome = Outcome.of(run)
     groups, counted = spreads(run, outcome), licences(run)
+    rated = capabilities(run)
     return {
         "run": run,
         "files": _file_names(run),
@@ -58,6 +60,8 @@ def _contents(run: Run) -> dict[str, Any]:
         "notices": [str(notice) for notice in run.selection.facts.get("notices", ())],
         "mixtures": mixtures(run),
         "tables": [_shown(table) for table in run.selection.facts.get("tables", ())],
+        "capabilities": rated,
+        "radar": radar(rated),
         "spreads": groups[:SHOWN_GROUPS],
         "more_spreads": len(groups) - SHOWN_GROUPS,
         "direction": run.selection.facts.get("direction", "none"),
