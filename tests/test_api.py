@@ -48,6 +48,7 @@ def test_methods_are_listed_by_name() -> None:
         "less",
         "icons",
         "rds",
+        "mmssr",
     ]
     assert all(kind.name == name for name, kind in methods.items())
 

@@ -93,7 +93,7 @@ def first_records(pool: str, count: int | None, folder: Path) -> Path:
 SIZES = [pytest.param(5000, id="first-5000"), pytest.param(None, id="all", marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize("pool", ["real", "mixed"])
+@pytest.mark.parametrize("pool", ["real", pytest.param("mixed", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("count", SIZES)
 def test_killed_three_times_and_resumed_gives_the_same_bytes(
     pool: str, count: int | None, tmp_path: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,32 @@ def test_methods(capsys: pytest.CaptureFixture[str]) -> None:
     validate("methods", one)
     (prism,) = one["methods"]
     assert (prism["paper"], prism["parameters"][0]["name"]) == ("2502.12119", "tau")
+
+
+@pytest.mark.parametrize("full", [0.5, -1.0], ids=["tasks count", "none counts"])
+def test_validate(tmp_path: Path, full: float) -> None:
+    from validate.verdicts import validated
+    from visift.cli.terminal import printable_json
+    from visift.validate.benchmarks import Benchmarked
+    from visift.validate.writing import facts
+
+    done = validated(tmp_path, {"balanced": 0.2}, full=full, budgets=("12", "24"), rounds=2)
+    one = done.judged[0]
+    same = Benchmarked("12", one.results, one.scores, one.verdicts, one.beside)
+    done = replace(done, benchmarks=(same,))
+    validate("validate", json.loads(printable_json(facts(done))))
+
+
+def test_validate_collect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pool = sources_pool(tmp_path / "pool", {"a": 10})
+    out = tmp_path / "out"
+    said(capsys, "select", "--pool", pool, "--method", "random", "--budget", "4", "-o", out)
+    lines = ["arm,training_seed,task,question,score"]
+    for arm in ("subset", "random", "control"):
+        lines += [f"{arm},{n % 2},{'ab'[n // 2 % 2]},q{n // 2},{n % 3 / 2}" for n in range(40)]
+    file = tmp_path / "r.csv"
+    file.write_text("\n".join(lines))
+    found = said(capsys, "validate", "--collect", out, "--results", file)
+    assert [one["arm"] for one in found["others"]] == ["control"]
+    assert (out / "verdict" / "report" / "index.html").exists()
+    validate("validate", found)

@@ -30,6 +30,7 @@ COMMANDS = {
     "report": "write the report of a finished run again",
     "apply": "rebuild a selection elsewhere, or from a published list",
     "compare": "hold selections against each other",
+    "validate": "train on a selection and on random ones, and say which is better",
     "annotate": "have images annotated, by a model or by people",
     "methods": "list the selection methods, or the parameters of one",
     "demo": "make a small pool with planted structure and select from it",

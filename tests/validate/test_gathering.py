@@ -1,0 +1,80 @@
+"""All arms of a budget: every draw of each, what choosing costs, and who is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers import sources_pool
+from visift.config import PoolConfig
+from visift.engine.lab import LocalLab
+from visift.models.ref import ModelRef
+from visift.pool.pool import Pool
+from visift.validate.arms import CONTROLS, Ground
+from visift.validate.gathering import Clock, Gathered, gather
+from visift.validate.request import Request, Seeds
+
+
+def gathered(
+    folder: Path, said: list[tuple[str, str]] | None = None, **changes: object
+) -> Gathered:
+    file = sources_pool(folder / "pool", {"a": 12, "b": 6}, text=2)
+    pool = Pool.open(file)
+    fields = {"recipe": "tiny,epochs:2,batch_size:1,micro_batch:1", "methods": ("balanced",)}
+    request = Request(
+        pool=PoolConfig((str(file),)),
+        model=ModelRef("builtin:tiny"),
+        seeds=Seeds(2, 2),
+        **{**fields, **changes},  # type: ignore[arg-type]
+    ).checked()
+    lines = [] if said is None else said
+    return gather(
+        request,
+        Ground.of(pool, "5"),
+        lambda: LocalLab(pool, folder / "cache", lambda: ("cpu",)),
+        Clock.open(folder / "seconds.json"),
+        lambda label, text: lines.append((label, text)),
+    )
+
+
+def test_every_arm_is_drawn_with_every_selection_seed(tmp_path: Path) -> None:
+    found = gathered(tmp_path)
+    assert found.names == ("full", *CONTROLS, "rs2", "balanced")
+    for name in found.names:
+        draws = 1 if name == "full" else 2
+        assert [arm.seed for arm in found.named(name)] == list(range(draws))
+
+
+def test_a_method_that_waits_for_somebody_is_left_out(tmp_path: Path) -> None:
+    said: list[tuple[str, str]] = []
+    found = gathered(tmp_path, said, methods=("balanced", "mmssr"))
+    assert found.names[-1] == "balanced"
+    (notice,) = found.notices
+    assert notice.startswith("mmssr is left out: ")
+    assert ("Note", notice) in said
+
+
+def test_ablations_and_equal_tokens_are_arms_of_every_draw(tmp_path: Path) -> None:
+    found = gathered(tmp_path, ablations=True, equal=("tokens",))
+    assert len(found.named("balanced, mixture only")) == 2
+    assert len(found.named("random at equal tokens (balanced)")) == 2
+    assert "balanced, inverted is left out: balanced ranks by no score of single records" in (
+        found.notices
+    )
+
+
+def test_choosing_without_measuring_costs_nothing(tmp_path: Path) -> None:
+    chosen = gathered(tmp_path).choosing["balanced"]
+    assert chosen.cost.flops == 0
+    assert chosen.seconds is not None
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[1]"])
+def test_times_are_remembered_from_when_nothing_was_stored(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "seconds.json"
+    path.write_text(text)
+    clock = Clock.open(path)
+    assert clock.remembered("prism", 9.0, fresh=False) is None
+    assert clock.remembered("prism", 5.0, fresh=True) == 5.0
+    assert Clock.open(path).remembered("prism", 0.1, fresh=False) == 5.0
