@@ -17,7 +17,9 @@ from visift.run import select
     [
         (["--demo", "--pool", "p.json"], "--demo brings a pool and a model."),
         (["--results", "r.csv"], "--results goes with --collect RUN_DIR."),
-        (["--collect", "out", "--demo"], "--collect judges what was evaluated elsewhere."),
+        (["--collect", "out", "--demo"], "Leave out --demo."),
+        (["--collect", "out", "--seeds", "5", "--dry-run"], "Leave out --seeds, --dry-run."),
+        (["--collect", "out", "--overwrite"], "Leave out --overwrite."),
         (["--pool", "p.json"], "Validating trains a model, and none was named."),
         (["--pool", "p.json", "--seeds", "3", "--training-seeds", "2"], "--seeds contradicts"),
         (["--pool", "p.json", "--set", "tau"], '--set "tau" has no "=".'),

@@ -15,11 +15,13 @@ class Study:
     """How scores come about; spreads are standard deviations in units of an answer's own chance.
 
     A model answers right where ability + its own luck exceed 0. Ability belongs to the question and
-    its image, shifts belong to an arm, to a selection and to a training.
+    its image, shifts belong to an arm, to a selection and to a training. `on_one_image` is the
+    share of questions that are about one image; the others are spread evenly.
     """
 
     questions: int = 600
     groups: int = 280
+    on_one_image: float = 0.0
     tasks: int = 6
     selections: int = 1
     trainings: int = 5
@@ -34,6 +36,7 @@ class Study:
         """Return results of arms `a0`, `a1`, …, shifted by `gains`."""
         rng = np.random.default_rng(seed)
         group = rng.integers(0, self.groups, self.questions)
+        group[: round(self.on_one_image * self.questions)] = 0
         task = np.arange(self.questions) % self.tasks
         ability = rng.normal(0, 1, self.questions) + self._by_image(rng, group)
         models, scores = [], []

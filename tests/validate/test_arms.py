@@ -200,7 +200,7 @@ def test_parts_of_a_method(pool: Pool, direction: str) -> None:
     choice = chosen(pool, list(range(9)), score, direction)
 
     def rows_of(kind: str) -> list[int]:
-        arm = ablation_arm(ground, kind, method, choice, 0)
+        arm = ablation_arm(ground, kind, "stratified", method, choice, 0)
         assert isinstance(arm, Arm)
         assert len(arm.rows) == 12
         return sorted(arm.rows[~pool.text_only[arm.rows]].tolist())
@@ -215,7 +215,17 @@ def test_parts_of_a_method(pool: Pool, direction: str) -> None:
 def test_a_method_without_scores_has_no_score_ablation(pool: Pool) -> None:
     ground, method = Ground.of(pool, "25%"), build("stratified", {}, seed=0)
     choice = chosen_by(ground, method, lab(pool))
-    said = ablation_arm(ground, INVERTED, method, choice, 0)
+    said = ablation_arm(ground, INVERTED, "stratified", method, choice, 0)
     assert said == (
         "stratified, inverted is left out: stratified ranks by no score of single records"
     )
+
+
+def test_parts_of_a_method_leave_out_what_its_arm_has_no_place_for(pool: Pool) -> None:
+    ground, method = Ground.of(pool, "25%"), build("stratified", {}, seed=0)
+    # Nine fit; what comes after them is all of `b`.
+    choice = chosen(pool, [*range(9), *range(24, 36)], -np.arange(48.0), "highest first")
+    arm = ablation_arm(ground, MIXTURE_ONLY, "m", method, choice, 0)
+    assert isinstance(arm, Arm)
+    assert all(row < 24 for row in arm.rows[~pool.text_only[arm.rows]].tolist())
+    assert (arm.name, arm.filled) == ("m, mixture only", 0)

@@ -317,6 +317,20 @@ def test_predictions_with_a_fault(tmp_path: Path, collected: Collect) -> None:
     assert told.value.what == 'has no text in "predict" and "label".'
 
 
+def test_arms_that_were_scored_by_different_metrics(tmp_path: Path, collected: Collect) -> None:
+    lines = [sample(0, "red", f1=0.5, exact_match=0)]
+    put_samples(tmp_path / "subset", "gqa", lines)  # its results name exact_match
+    name = "20260806_101500_samples_gqa.jsonl"
+    subset, random = (tmp_path / arm / name for arm in ("subset", "random"))
+    write_lines(random, lines)
+    with pytest.raises(InputError) as told:
+        collected("subset", "random")
+    said = f"question 0 of gqa is scored by exact_match, and by f1 in {random}, line 1."
+    assert (told.value.what, told.value.where) == (said, f"{subset}, line 1")
+    put_samples(tmp_path / "random", "gqa", lines)
+    assert scores(collected("subset", "random")) == {"subset 0 0": [0], "random 0 0": [0]}
+
+
 def test_an_arm_that_nobody_names(tmp_path: Path, collected: Collect) -> None:
     put_samples(tmp_path / "llava", "pope", pope(1.0))
     with pytest.raises(InputError, match="which arm is this") as told:

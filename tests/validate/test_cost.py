@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 
 from visift.signals.cost import Cost
-from visift.validate.cost import ArmCost, overall_cost, saving, seconds_of
+from visift.validate.cost import (
+    ArmCost,
+    Saving,
+    overall_cost,
+    plain,
+    saving,
+    savings,
+    seconds_of,
+)
 
 
 def arm(
@@ -50,9 +59,22 @@ def test_choosing_never_pays_off_where_training_is_no_shorter() -> None:
 
 
 def test_operations_stand_in_for_times_that_are_not_known() -> None:
-    found = saving(arm(choosing=None, flops=(5_000, 1_000)), FULL, 1, 1)
-    assert found.once == pytest.approx(0.6)
-    assert saving(arm(choosing=None, flops=(None, 1_000)), FULL, 1, 1).once is None
+    # One whose seconds are not known turns all of them to operations: one unit for all arms.
+    slow = arm("slow", choosing=500.0, flops=(0, 2_000))
+    arms = [FULL, arm(choosing=None, flops=(5_000, 1_000)), slow]
+    found = savings(arms, dict.fromkeys(("full", "m", "slow"), 1.0))
+    assert found["m"].once == pytest.approx(0.6)
+    assert found["slow"].once == pytest.approx(0.2)
+
+
+def test_what_nobody_counted_leaves_the_others_in_seconds() -> None:
+    rounds = dataclasses.replace(arm("rounds", choosing=None), choosing=None)
+    arms = [FULL, rounds, arm("slow", choosing=500.0, flops=(0, 2_000))]
+    found = savings(arms, dict.fromkeys(("full", "rounds", "slow"), 1.0))
+    assert found["rounds"] == Saving(None, None, None)
+    assert found["slow"].once == pytest.approx(5.1)
+    line = plain(rounds, found["rounds"])
+    assert line["records_forwarded"] is line["choosing_flops"] is None
 
 
 def test_choosing_is_timed_or_reckoned_at_the_speed_of_training() -> None:

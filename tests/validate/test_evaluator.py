@@ -47,6 +47,38 @@ def test_what_was_evaluated_is_not_evaluated_again(tmp_path: Path) -> None:
     assert not evaluated(tmp_path / "out", ["mme", "gqa"])
 
 
+def test_what_was_stopped_in_the_middle_is_evaluated_again(tmp_path: Path) -> None:
+    log, out = tmp_path / "log", tmp_path / "out" / "checkpoint"
+    out.mkdir(parents=True)
+    (out / "20250101_000000_samples_mme.jsonl").write_text("half a line")
+    evaluator = LmmsEval(("mme",), "llava_hf", program(tmp_path, PROGRAM.format(log=log)))
+    evaluator.run("ckpt", tmp_path / "out")
+    assert len(log.read_text().splitlines()) == 1
+    assert [path.name for path in out.iterdir()] == ["20260101_000000_samples_mme.jsonl"]
+
+
+def test_other_tasks_or_another_kind_of_model_lie_elsewhere(tmp_path: Path) -> None:
+    one = LmmsEval(("mme", "gqa"), "llava_hf")
+    assert one.folder(tmp_path, "m") == LmmsEval(("gqa", "mme"), "llava_hf").folder(tmp_path, "m")
+    others = (LmmsEval(("mme",), "llava_hf"), LmmsEval(("mme", "gqa"), "qwen2_5_vl"))
+    assert len({made.folder(tmp_path, "m") for made in (one, *others)}) == 3
+
+
+def test_samples_of_a_task_are_not_those_of_one_whose_name_begins_alike(tmp_path: Path) -> None:
+    (tmp_path / "20260101_000000_samples_ocrbench_v2.jsonl").touch()
+    assert evaluated(tmp_path, ["ocrbench_v2"])
+    assert evaluated(tmp_path, ["ocrbench"])  # a group of tasks has samples of each
+    assert not evaluated(tmp_path, ["ocrbench", "ocrbench_v2"])
+
+
+def test_its_python_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert LmmsEval((), "m", "env/bin/python").located().python == str(tmp_path / "env/bin/python")
+    assert LmmsEval((), "m", "python").located().python == "python"
+
+
 def test_its_files_become_results(tmp_path: Path) -> None:
     evaluator = LmmsEval(
         ("mme",), "llava_hf", program(tmp_path, PROGRAM.format(log=tmp_path / "l"))

@@ -8,11 +8,12 @@ import pytest
 
 from helpers import sources_pool
 from visift.config import PoolConfig
+from visift.engine.executor import Inline
 from visift.engine.lab import LocalLab
 from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
 from visift.validate.arms import CONTROLS, Ground
-from visift.validate.gathering import Clock, Gathered, gather
+from visift.validate.gathering import Clock, Gathered, _device_seconds, _Staff, gather
 from visift.validate.request import Request, Seeds
 
 
@@ -24,9 +25,8 @@ def gathered(
     fields = {"recipe": "tiny,epochs:2,batch_size:1,micro_batch:1", "methods": ("balanced",)}
     request = Request(
         pool=PoolConfig((str(file),)),
-        model=ModelRef("builtin:tiny"),
         seeds=Seeds(2, 2),
-        **{**fields, **changes},  # type: ignore[arg-type]
+        **{"model": ModelRef("builtin:tiny"), **fields, **changes},  # type: ignore[arg-type]
     ).checked()
     lines = [] if said is None else said
     return gather(
@@ -78,3 +78,33 @@ def test_times_are_remembered_from_when_nothing_was_stored(tmp_path: Path, text:
     assert clock.remembered("prism", 9.0, fresh=False) is None
     assert clock.remembered("prism", 5.0, fresh=True) == 5.0
     assert Clock.open(path).remembered("prism", 0.1, fresh=False) == 5.0
+
+
+class Two(Inline):
+    workers = 2
+
+
+def test_times_are_those_of_one_device(tmp_path: Path) -> None:
+    staff = _Staff(lambda blocks: Two() if blocks > 1 else Inline())
+    lab = LocalLab(Pool.open(sources_pool(tmp_path / "p", {"a": 2})), tmp_path, lambda: ("cpu",))
+    staff(1)
+    assert _device_seconds(3.0, staff.most, lab) == 3.0
+    staff(2)
+    staff(1)
+    assert _device_seconds(3.0, staff.most, lab) == 6.0
+
+
+def test_times_of_another_pool_or_other_settings_are_not_taken_for_these(tmp_path: Path) -> None:
+    def known(folder: Path) -> set[str]:
+        return set(Clock.open(folder / "seconds.json").seconds)
+
+    gathered(tmp_path)
+    one = known(tmp_path)
+    gathered(tmp_path)
+    assert known(tmp_path) == one
+    assert len(one) == 2
+    gathered(tmp_path, settings={"balanced.floor": "0.2"})
+    other = known(tmp_path)
+    assert len(other) == 4
+    gathered(tmp_path, model=ModelRef("builtin:tiny", dtype="float32"))
+    assert len(known(tmp_path)) == 6

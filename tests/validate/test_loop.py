@@ -20,32 +20,16 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("peft", reason="peft is not installed")
 
 from helpers import open_records, put_images, talk
+from validate.quiet import Quiet
 from visift.config import EngineConfig, PoolConfig
 from visift.demo import write_demo_pool
-from visift.engine.progress import Silent
 from visift.errors import InputError
 from visift.models.ref import ModelRef
 from visift.validate.evaluation import Evaluation
-from visift.validate.loop import Validated, execute
+from visift.validate.loop import Validated, _begun, execute
 from visift.validate.request import Request, Seeds
 
 ARMS = ["full", "random", "stratified", "source-balanced", "longest", "rs2", "balanced"]
-
-
-class Quiet(Silent):
-    """Notes how many models were trained, and shows nothing."""
-
-    def __init__(self) -> None:
-        self.trials: list[tuple[int, int]] = []
-
-    def begin_trials(self, total: int, done: int) -> None:
-        self.trials.append((total, done))
-
-    def trial_done(self) -> None:
-        pass
-
-    def end_trials(self) -> None:
-        pass
 
 
 def run(request: Request, folder: Path, progress: Quiet | None = None) -> Validated:
@@ -209,3 +193,41 @@ def test_questions_that_all_stand_in_the_pool_are_refused(
         run(request, tmp_path)
     met = pq.read_table(tmp_path / "out" / "contamination.parquet").to_pylist()
     assert [one["record"] for one in met] == ["pool.json#3", "pool.json#4"]
+
+
+# --- the folder ----------------------------------------------------------------------------------
+
+ASKED = Request(pool=PoolConfig(("/p.json",)), model=ModelRef("builtin:tiny"))
+
+
+def begin(output: Path, request: Request, *, overwrite: bool = False) -> None:
+    with _begun(output, request, overwrite):
+        pass
+
+
+def test_what_may_be_set_aside_does_not_make_another_validation(tmp_path: Path) -> None:
+    begin(tmp_path, ASKED)
+    begin(tmp_path, dataclasses.replace(ASKED, max_unusable="50%"))
+    with pytest.raises(InputError, match=r"\(different: seed\)"):
+        begin(tmp_path, dataclasses.replace(ASKED, seed=1))
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "a: [", "\x00"])
+def test_a_damaged_note_is_another_validation(tmp_path: Path, text: str) -> None:
+    (tmp_path / "validation.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"another validation \(its validation.yaml cannot be"):
+        begin(tmp_path, ASKED)
+    begin(tmp_path, ASKED, overwrite=True)
+    begin(tmp_path, ASKED)
+
+
+def test_nothing_of_a_validation_that_is_replaced_stays(tmp_path: Path) -> None:
+    begin(tmp_path, ASKED)
+    names = ["seconds.json", "verdict.json", "VERDICT.md", "report/index.html", "lmms-eval/m/x"]
+    for name in (*names, "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    begin(tmp_path, ASKED, overwrite=True)
+    assert len(list(tmp_path.iterdir())) == 7  # it is the same one
+    begin(tmp_path, dataclasses.replace(ASKED, seed=1), overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "validation.yaml"]

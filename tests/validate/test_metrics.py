@@ -20,7 +20,7 @@ from visift.validate.metrics import (
     token_f1,
 )
 
-texts = st.text("abc AÄ.,[]()0123456789-", max_size=12)
+texts = st.text("abc AÄ.,[]()0123456789-−+#", max_size=12)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,15 @@ texts = st.text("abc AÄ.,[]()0123456789-", max_size=12)
         ("-5", "5", 0),
         ("", "no", 0),
         ("ﬁve", "five", 1),
+        (".5", "5", 0),
+        (".5", "0.5", 1),
+        ("-.5", "(-0.5)", 1),
+        ("...5", "5", 1),
+        ("C++", "c", 0),
+        ("C#.", "c#", 1),
+        ("+5", "5", 1),
+        ("−5", "-5", 1),
+        ("−5", "5", 0),
     ],
 )
 def test_exact_match(answer: str, truth: str, score: float) -> None:
@@ -142,6 +151,12 @@ def test_what_is_normalised_stays(text: str) -> None:
         ("TextVQA_val", ["stop"], "ANLS"),
         ("caption", ["Two black squares and one yellow circle.", "A cat."] * 2, "exact match"),
         ("caption", ["Two black squares and one yellow circle."], "token F1"),
+        ("OCR-VQA", ["stop"], "ANLS"),
+        ("ocrbench_v2", ["stop"], "ANLS"),
+        ("InvoiceOCR", ["stop"], "ANLS"),
+        ("st_vqa", ["stop"], "ANLS"),
+        ("mediocre questions", ["stop"], "exact match"),
+        ("testvqa", ["stop"], "exact match"),
         ("count", ["3", "7"], "exact match"),
         ("unknown", [], "exact match"),
     ],

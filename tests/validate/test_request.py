@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from visift.config import PoolConfig
 from visift.errors import InputError
 from visift.methods.balanced import Balanced
 from visift.models.ref import ModelRef
+from visift.validate.evaluator import LmmsEval
 from visift.validate.request import Request, Seeds
 
 TINY = Request(pool=PoolConfig(("pool.json",)), model=ModelRef("builtin:tiny"))
@@ -62,6 +64,7 @@ def test_hyphens_are_underscores() -> None:
         ({"budgets": ("lots",)}, "not a budget"),
         ({"held_out": "100%"}, "cannot be held out"),
         ({"recipe": "best"}, 'no recipe "best"'),
+        ({"recipe": "tiny,epochs:2,seed:3"}, "a seed of its own"),
     ],
 )
 def test_what_is_refused(changes: dict[str, object], why: str) -> None:
@@ -79,3 +82,20 @@ def test_a_request_is_written_as_yaml() -> None:
     said = yaml.safe_load(asked(methods=("prism",)).checked().to_yaml())
     assert said["methods"] == ["prism"]
     assert said["seeds"] == {"selection": 5, "training": 5, "crossed": False}
+
+
+def test_paths_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    request = asked(
+        tuned=ModelRef("model"),
+        questions=("asked.json",),
+        question_images="images",
+        evaluator=LmmsEval(("mme",), "llava_hf", "env/bin/python"),
+        recipe="llava,tune:full,rate:2e-5",
+    ).checked()
+    assert request.tuned is not None
+    assert request.evaluator is not None
+    paths = (request.tuned.name, request.question_images, request.evaluator.python)
+    assert paths == tuple(str(tmp_path / name) for name in ("model", "images", "env/bin/python"))
+    assert request.checked() == request

@@ -19,7 +19,10 @@ from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
 from visift.training.recipe import TINY
 from visift.validate.arms import Arm
+from visift.validate.benchmarks import evaluate_all
+from visift.validate.collect_answers import Model
 from visift.validate.evaluation import Evaluation
+from visift.validate.evaluator import LmmsEval
 from visift.validate.running import Bench, Trial, read_answers, run_trials, unanswered
 from visift.validate.splitting import Questions
 
@@ -150,3 +153,17 @@ def test_workers_give_what_one_process_gives(
     for one, other in zip(read_answers(here, trials), read_answers(there, trials), strict=True):
         assert np.array_equal(one.answers, other.answers)
         assert np.array_equal(one.losses, other.losses)
+
+
+def test_what_is_evaluated_on_benchmarks_is_not_trained_for_it_again(
+    pool: Pool, tmp_path: Path
+) -> None:
+    here, one = bench(pool, tmp_path / "cache"), trial([0, 1])
+    evaluator = LmmsEval(("mme",), "llava_hf")
+    tuned = here.ask(one, here.labs()).tuned
+    folder = evaluator.folder(tmp_path / "lmms-eval", tuned.path.name)
+    folder.mkdir(parents=True)
+    (folder / "done.json").write_text('{"tasks": ["mme"], "model": "llava_hf"}')
+    found = evaluate_all(here, [one], evaluator, tmp_path, lambda label, text: None)
+    assert found == [(Model("a", 0, 0), folder)]
+    assert not tuned.is_trained

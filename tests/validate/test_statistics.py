@@ -13,7 +13,7 @@ from scipy import stats
 from validate.simulated import Study, results_of
 from visift.errors import InputError
 from visift.validate.standing import arm_scores, check_tasks
-from visift.validate.statistics import Estimate, compare, holm
+from visift.validate.statistics import Comparison, Estimate, compare, holm
 
 
 def test_holm_against_a_worked_example() -> None:
@@ -74,6 +74,86 @@ def test_questions_on_one_image_are_drawn_together() -> None:
     assert compare(results, "a", "b", resamples=4000).micro.error == pytest.approx(
         expected, rel=0.05
     )
+
+
+def test_one_image_with_many_questions_counts_by_its_weight() -> None:
+    scores = np.array([[1.0] * 60 + [0.5] * 60, [0.0] * 60 + [0.5] * 60])
+    group = [0] * 60 + list(range(1, 61))
+    results = results_of([("a", 0, 0), ("b", 0, 0)], scores, [0] * 120, group)
+    found = compare(results, "a", "b", resamples=50)
+    assert found.groups == 61
+    assert found.effective_groups == pytest.approx(1 / (0.5**2 + 60 * (1 / 120) ** 2))
+    assert found.micro.freedom == pytest.approx(found.effective_groups - 1)
+    assert found.micro.p > 0.05  # half a point of difference, all of it from one image
+
+
+def test_questions_on_one_image_alone_say_nothing_of_others() -> None:
+    results = results_of([("a", 0, 0), ("b", 0, 0)], np.eye(2), [0, 1], [0, 0])
+    found = compare(results, "a", "b", resamples=50)
+    assert [math.isinf(one.error) for one in (found.micro, found.macro)] == [True, True]
+    assert found.effective_groups == 1
+
+
+def test_a_task_on_one_image_makes_the_mean_of_tasks_less_sure() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random((2, 100))
+    group = [*range(90), *[90] * 10]
+    task = [0] * 45 + [1] * 45 + [2] * 10
+    scores[:, 90:] = [[1.0], [0.0]]
+    results = results_of([("a", 0, 0), ("b", 0, 0)], scores, task, group)
+    found = compare(results, "a", "b")
+    assert math.isinf(found.tasks["t2"].error)
+    # A third of the mean hangs on one image that says something else than all others.
+    assert found.macro.error > 0.2
+
+
+def shared_tasks(shares: dict[str, float] | None) -> Comparison:
+    """Compare arms that differ by 1, 0.5 and −1 in tasks of 1, 2 and 4 questions."""
+    differences = np.array([1, 0.5, 0.5, -1, -1, -1, -1])
+    scores = np.array([(1 + differences) / 2, (1 - differences) / 2])
+    task = [0, 1, 1, 2, 2, 2, 2]
+    results = results_of([("a", 0, 0), ("b", 0, 0)], scores, task, range(7))
+    scored = {one.arm: one.micro for one in arm_scores(results, shares=shares)}
+    found = compare(results, "a", "b", shares=shares)
+    assert scored["a"] - scored["b"] == pytest.approx(found.micro.value)
+    assert found.macro.value == pytest.approx((1 + 0.5 - 1) / 3)
+    return found
+
+
+def test_micro_is_in_the_mix_of_the_questions() -> None:
+    found = shared_tasks(None)
+    assert found.micro.value == pytest.approx((1 + 1 - 4) / 7)
+    assert found.shares == pytest.approx({"t0": 1 / 7, "t1": 2 / 7, "t2": 4 / 7})
+    assert found.effective_groups == pytest.approx(7)
+    assert found.left_out == pytest.approx({"t0": -3 / 6, "t1": -3 / 5, "t2": 2 / 3})
+
+
+def test_micro_in_the_mix_of_the_pool() -> None:
+    found = shared_tasks({"t0": 600, "t1": 200, "t2": 200, "not asked": 9000})
+    assert found.shares == pytest.approx({"t0": 0.6, "t1": 0.2, "t2": 0.2})
+    assert found.micro.value == pytest.approx(0.6 + 0.1 - 0.2)
+    assert found.left_out == pytest.approx({"t0": -0.25, "t1": 0.5, "t2": 0.875})
+    weights = np.array([0.6, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05])
+    assert found.effective_groups == pytest.approx(1 / (weights**2).sum())
+
+
+def test_a_task_that_is_all_of_the_mix_cannot_be_left_out() -> None:
+    found = shared_tasks({"t0": 1, "t1": 0, "t2": 0})
+    assert found.micro.value == 1
+    assert found.left_out == pytest.approx({"t1": 1, "t2": 1})
+    assert found.left_out_range == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ({"t0": 1, "t1": 1}, "nothing says how much of the mix t2 is"),
+        ({"t0": 0, "t1": 0, "t2": 0}, "none of these tasks is in the mix"),
+    ],
+)
+def test_a_mix_that_says_too_little(shares: dict[str, float], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        shared_tasks(shares)
 
 
 def seeds_only(ours: list[float], theirs: list[float]) -> np.ndarray:
@@ -148,8 +228,9 @@ def test_the_same_seed_draws_the_same() -> None:
         Study(paired=True, of_selection=0.04),
         Study(of_training=0.15, luck=0.2),
         Study(questions=200, groups=30, of_arm=0.4),
+        Study(groups=100, on_one_image=0.25, of_arm=0.8, of_image=1.0),
     ],
-    ids=["usual", "paired", "noisy training", "few images"],
+    ids=["usual", "paired", "noisy training", "few images", "one image on many questions"],
 )
 def test_the_interval_holds_the_true_difference_as_often_as_it_says(study: Study) -> None:
     p = np.array([compare(study.run(s), "a0", "a1", resamples=200).micro.p for s in range(150)])

@@ -11,7 +11,7 @@ import pytest
 from validate.simulated import Study, results_of
 from visift.validate.results import Results
 from visift.validate.statistics import Comparison, Estimate
-from visift.validate.verdict import Verdict, caveats, judge, points, verdicts
+from visift.validate.verdict import Verdict, caveats, judge, points, task_line, verdicts
 
 
 def compared(
@@ -23,6 +23,7 @@ def compared(
         "micro": Estimate(micro, error, 8),
         "macro": Estimate(macro, error, 8),
         "tasks": {"count": Estimate(micro, error, 8), "colour": Estimate(macro, error, 8)},
+        "shares": {"count": 0.5, "colour": 0.5},
         "errors": {"questions": error},
         "task_error": 0.01,
         "left_out": {"count": macro, "colour": micro},
@@ -31,6 +32,7 @@ def compared(
         "selection_seeds": (3, 5),
         "questions": 2010,
         "groups": 935,
+        "effective_groups": 600.0,
     }
     return Comparison(**{**facts, **rest})  # type: ignore[arg-type]
 
@@ -66,6 +68,32 @@ def test_fewer_than_five_training_seeds() -> None:
     assert found.reasons == ("3 training seeds; a verdict needs 5",)
 
 
+@pytest.mark.parametrize(("draws", "often"), [(1, "once"), (2, "twice")])
+def test_a_control_that_was_drawn_too_seldom(draws: int, often: str) -> None:
+    found = judged(compared(0.021, 0.015, selection_seeds=(3, draws)))
+    assert found.word == "no evidence"
+    assert found.reasons == (f"stratified was drawn {often}; a verdict needs 3",)
+    assert judged(compared(0.021, 0.015, selection_seeds=(1, 3))).word == "better"
+
+
+def test_questions_on_too_few_images() -> None:
+    found = judged(compared(0.021, 0.015, effective_groups=1.84))
+    assert found.word == "no evidence"
+    assert found.reasons == ("questions on few images (1.8 of equal weight); a verdict needs 3",)
+
+
+def test_how_much_hangs_on_single_tasks() -> None:
+    tasks = {"count": Estimate(0.03, 0.01, 8), "colour": Estimate(-0.012, 0.01, 8)}
+    found = compared(0.02, 0.01, tasks=tasks, left_out={"count": -0.012, "colour": 0.03})
+    assert task_line(found) == (
+        "Worst task: colour (−1.2 points); without one task in turn: −1.2 to +3.0 points."
+    )
+    assert judged(found).facts()["without_one_task_range"] == [-0.012, 0.03]
+    alone = compared(0.02, 0.02, left_out={})
+    assert task_line(alone) is None
+    assert judged(alone).facts()["without_one_task_range"] is None
+
+
 def test_micro_and_macro_that_contradict_each_other() -> None:
     found = judged(compared(0.021, -0.001))
     assert found.word == "no evidence"
@@ -76,12 +104,14 @@ def test_many_methods_need_more() -> None:
     assert judged(compared(0.013, 0.013)).word == "better"
     found = judged(compared(0.013, 0.013), methods=20)
     assert found.word == "no evidence"
-    assert "that is within chance among 20 methods" in found.sentence
+    assert "that is within chance among 20 methods at one budget" in found.sentence
+    found = judged(compared(0.021, 0.021), methods=2)
+    assert found.sentence.endswith("with 5 training seeds, among 2 methods at one budget.")
 
 
 def three_arms() -> Results:
     """Return results where a0 gains a lot, a1 some, and a2 is the control."""
-    return Study(of_training=0.02, of_arm=0.05).run(3, gains=(0.5, 0.13, 0.0))
+    return Study(of_training=0.02, of_arm=0.05, paired=True).run(3, gains=(0.5, 0.13, 0.0))
 
 
 def test_methods_are_judged_together() -> None:
@@ -145,10 +175,11 @@ def test_calibrated_on_simulated_studies() -> None:
     [
         Study(questions=2000, groups=935, paired=True, of_selection=0.05),
         Study(questions=2000, groups=935, selections=3, of_selection=0.02),
-        Study(questions=2000, groups=200, of_arm=0.3, of_image=1.0),
-        Study(questions=2000, groups=935, of_training=0.2, luck=0.2),
+        Study(questions=2000, groups=200, of_arm=0.3, of_image=1.0, paired=True),
+        Study(questions=2000, groups=935, of_training=0.2, luck=0.2, paired=True),
+        Study(questions=2000, groups=100, on_one_image=0.2, of_arm=0.3, paired=True),
     ],
-    ids=["paired", "crossed", "few images", "noisy training"],
+    ids=["paired", "crossed", "few images", "noisy training", "one image on many questions"],
 )
 def test_random_against_random_is_no_evidence(study: Study) -> None:
     found = words(study, 0.0, 400)

@@ -13,6 +13,7 @@ from visift.pool.pool import Pool
 from visift.training.finetune import Outcome
 from visift.validate.arms import CONTROLS, FULL, Arm, Ground
 from visift.validate.decontamination import Contamination
+from visift.validate.equal import EQUAL_ARM
 from visift.validate.evaluation import Sheet
 from visift.validate.gathering import Gathered
 from visift.validate.judging import Judged, Scored, judge_budget
@@ -36,6 +37,7 @@ def validated(
     full: float = 0.5,
     tasks: tuple[str, ...] = ("count", "colour"),
     rounds: int = 1,
+    equal: tuple[str, ...] = (),
 ) -> Validated:
     """Return a validation of `balanced`, which no model was trained for.
 
@@ -46,6 +48,7 @@ def validated(
         full: gain of the full arm; below 0.1 no task counts.
         tasks: of the questions.
         rounds: in which `balanced` chooses.
+        equal: further random arms for it.
     """
     answers = [f"answer {number}" for number in range(QUESTIONS)]
     asked = [
@@ -61,6 +64,7 @@ def validated(
         seeds=Seeds(TRAININGS, TRAININGS),
         recipe="tiny,epochs:1,batch_size:4,micro_batch:4",
         rounds=rounds,
+        equal=equal,
     )
     sheet = Sheet.of(questions, 1)
     gains = {FULL: full, **gains}
@@ -80,6 +84,7 @@ def _judged(
             of[round_name("balanced", number, request.rounds)] = size
             if size < ground.size:
                 of[round_name("stratified", number, request.rounds)] = size
+    of |= {f"{EQUAL_ARM}{kind} (balanced)": ground.size for kind in request.equal}
     rng = np.random.default_rng(0)
     difficulty = rng.random(len(sheet))
     scored = []

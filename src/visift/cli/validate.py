@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,6 +46,8 @@ _DEMO_METHODS = "balanced,prism,tive,presel,mllm_selector,mmssr"
 _DEMO_SEEDS = 3
 #: So that all of it takes less than half an hour on two cores.
 _DEMO_RECORDS, _DEMO_LABELS = 4200, 150
+#: All that --collect looks at.
+_COLLECTING = frozenset(("collect", "results", "output", "as_json"))
 
 
 def command(
@@ -169,12 +173,11 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Train on a selection and on random ones, ask all of them, and say which is better."""
+    given = dict(locals())
     if results and collect is None:
         raise InputError("--results goes with --collect RUN_DIR.")
     if collect is not None:
-        if pool or demo:
-            fix = "Leave out --pool and --demo."
-            raise InputError("--collect judges what was evaluated elsewhere.", fix=fix)
+        _must_only_collect(given)
         from visift.validate.collected import judge_collected
 
         where = None if output is None else Path(output)
@@ -245,6 +248,26 @@ def command(
 
         print(printable_json(facts(done)))
     print_validation(printer, done)
+
+
+def _must_only_collect(given: Mapping[str, Any]) -> None:
+    """Raise `InputError` for flags that have no say in what was evaluated elsewhere.
+
+    Args:
+        given: the arguments of the command, by name.
+    """
+    from visift.cli.parameters import of_command
+
+    usual = inspect.signature(command).parameters.values()
+    extra = [
+        told.flags[0]
+        for one, told in zip(usual, of_command("validate"), strict=False)  # in the same order
+        if one.name not in _COLLECTING and (given[one.name] or None) != (one.default or None)
+    ]
+    if extra:
+        raise InputError(
+            "--collect judges what was evaluated elsewhere.", fix=f"Leave out {', '.join(extra)}."
+        )
 
 
 def _evaluator(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from visift.validate.judging import Judged
     from visift.validate.loop import Validated
     from visift.validate.tables import Table
+    from visift.validate.verdict import Verdict
 
 
 class LoopShown(MeasureProgress):
@@ -65,8 +66,8 @@ def print_validation(printer: Printer, done: Validated) -> None:
 
 
 def _print_budget(printer: Printer, one: Judged) -> None:
-    from visift.validate.tables import arm_table
-    from visift.validate.writing import NO_TASK_COUNTS
+    from visift.validate.tables import arm_table, equal_lines
+    from visift.validate.writing import NO_TASK_COUNTS, told
 
     ground = one.gathered.ground
     printer.say("", "")
@@ -79,12 +80,23 @@ def _print_budget(printer: Printer, one: Judged) -> None:
     if one.scores:
         _print_table(printer, arm_table(one))
     for verdict in one.verdicts:
-        printer.say("Verdict", verdict.sentence)
+        _print_verdict(printer, verdict)
+    for line in equal_lines(one.equals):
+        printer.say("Beside", line)
     if not one.counting:
         printer.say("Verdict", NO_TASK_COUNTS)
-    for notice in one.notices:
+    for notice in told(one):
         if notice not in one.gathered.notices:  # those were said when they were found
             printer.say("Note", notice)
+
+
+def _print_verdict(printer: Printer, verdict: Verdict) -> None:
+    """Print a verdict, and the task it is worst in."""
+    from visift.validate.verdict import task_line
+
+    printer.say("Verdict", verdict.sentence)
+    if line := task_line(verdict.comparison):
+        printer.say("", line)
 
 
 def _print_benchmarks(printer: Printer, one: Benchmarked) -> None:
@@ -94,7 +106,7 @@ def _print_benchmarks(printer: Printer, one: Benchmarked) -> None:
     printer.say("Tasks", f"of lmms-eval, at {one.budget}")
     _print_table(printer, benchmark_table(one))
     for verdict in one.verdicts:
-        printer.say("Verdict", verdict.sentence)
+        _print_verdict(printer, verdict)
 
 
 def _print_table(printer: Printer, made: Table) -> None:
@@ -139,7 +151,7 @@ def print_collected(printer: Printer, done: Collected) -> None:
     printer.say("", "")
     _print_table(printer, done.table())
     printer.say("", "")
-    printer.say("Verdict", done.verdict.sentence)
+    _print_verdict(printer, done.verdict)
     for note in done.notes:
         printer.say("Note", note)
     printer.say("Wrote", f"{done.folder}/{' · '.join(files_of(done.folder))}")

@@ -219,7 +219,9 @@ ABLATIONS = (MIXTURE_ONLY, SCORE_ONLY, INVERTED)
 _Order = Callable[[Rows], NDArray[Any]]
 
 
-def ablation_arm(ground: Ground, kind: str, method: Method, choice: Choice, seed: int) -> Arm | str:
+def ablation_arm(
+    ground: Ground, kind: str, asked: str, method: Method, choice: Choice, seed: int
+) -> Arm | str:
     """Return a part of what a method does, as an arm of its own; or why there is none.
 
     `mixture only` has the method's shares and draws inside them at random; `score only` has the
@@ -230,14 +232,15 @@ def ablation_arm(ground: Ground, kind: str, method: Method, choice: Choice, seed
     Args:
         ground: of the budget.
         kind: one of `ABLATIONS`.
+        asked: the method's name, as it was asked for.
         method: that chose.
         choice: what it chose.
         seed: of the draw.
     """
-    name = f"{method.name}, {kind}"
+    name = f"{asked}, {kind}"
     kept = ground.visual.rows("kept")
     there = ground.visual.rows("candidate")
-    mine = np.setdiff1d(choice.rows, kept)
+    mine = np.setdiff1d(choice.rows[: ground.chosen], kept)  # as far as they are in its arm
     group = ground.pool.groups(method.group_by or "source").of_row.astype(np.int64) + 1
     sizes = np.bincount(group[there])
     wanted = np.bincount(group[mine], minlength=len(sizes))
@@ -246,7 +249,7 @@ def ablation_arm(ground: Ground, kind: str, method: Method, choice: Choice, seed
         return ground.arm(name, np.concatenate([kept, _best(there, group, wanted, keys)]), seed)
     value = _worst_last(method, choice)
     if value is None:
-        return f"{name} is left out: {method.name} ranks by no score of single records"
+        return f"{name} is left out: {asked} ranks by no score of single records"
     there = there[np.isfinite(value[there])]
     if kind == SCORE_ONLY:
         most = np.bincount(group[there], minlength=len(sizes))

@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from visift.say import Say
-from visift.validate.arms import CONTROL, FULL
+from visift.validate.arms import CONTROL
 from visift.validate.collect_answers import Model
 from visift.validate.evaluator import LmmsEval, read_evaluations
 from visift.validate.gathering import Gathered
+from visift.validate.judging import beside, equal_pairs
 from visift.validate.results import Results
 from visift.validate.rounds import control_of
 from visift.validate.running import Bench, Trial
@@ -36,6 +37,7 @@ class Benchmarked:
         scores: of every arm.
         verdicts: of the methods, tested together.
         beside: the other arms against the same control.
+        equals: methods against random arms that cost as much.
     """
 
     budget: str
@@ -43,6 +45,7 @@ class Benchmarked:
     scores: tuple[ArmScore, ...]
     verdicts: tuple[Verdict, ...]
     beside: tuple[Comparison, ...]
+    equals: tuple[Comparison, ...] = ()
 
     def table(self) -> pa.Table:
         """Return every score, with the budget."""
@@ -81,11 +84,12 @@ def evaluate_all(
     for number, trial in enumerate(trials):
         training, asking = bench.labs()
         tuned = bench.ask(trial, (training, asking)).tuned
-        folder = output / FOLDER / tuned.path.name
-        if not tuned.is_trained:
-            training.trainings[0].run(bench.devices[:1], training.progress)
-        say("Evaluate", f"{number + 1} of {len(trials)} · {trial.arm.name}, seed {trial.seed}")
-        evaluator.run(str(tuned.path), folder)
+        folder = evaluator.folder(output / FOLDER, tuned.path.name)
+        if not evaluator.is_done(folder):
+            if not tuned.is_trained:
+                training.trainings[0].run(bench.devices[:1], training.progress)
+            say("Evaluate", f"{number + 1} of {len(trials)} · {trial.arm.name}, seed {trial.seed}")
+            evaluator.run(str(tuned.path), folder)
         folders.append((Model(trial.arm.name, trial.arm.seed, trial.seed), folder))
     return folders
 
@@ -102,11 +106,13 @@ def judge_benchmarks(
     """
     results = read_evaluations(folders)
     mine = [name for name in methods if name in gathered.names]
-    others = [name for name in gathered.names if name not in (*mine, FULL, control_of(name))]
     return Benchmarked(
         budget=gathered.ground.budget,
         results=results,
         scores=tuple(arm_scores(results)),
         verdicts=tuple(verdicts(results, mine, CONTROL)) if mine else (),
-        beside=tuple(compare(results, name, control_of(name)) for name in others),
+        beside=tuple(
+            compare(results, name, control_of(name)) for name in beside(gathered.names, mine)
+        ),
+        equals=tuple(compare(results, *pair) for pair in equal_pairs(gathered.names)),
     )

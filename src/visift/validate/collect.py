@@ -56,7 +56,7 @@ def collect(run_dir: Path, results: Sequence[str]) -> Results:
 
     Raises:
         InputError: no finished run, a file that cannot be read, one whose arm nobody names, or
-            arms that were evaluated on different questions.
+            arms that were evaluated on different questions, or by different metrics.
     """
     note = _about(run_dir)
     sources = [source for named in results for source in _sources(named)]
@@ -68,6 +68,7 @@ def collect(run_dir: Path, results: Sequence[str]) -> Results:
         raise InputError("there is no answer in these files.", where=", ".join(results))
     _must_be_the_same_questions(answers)
     scored, told = _scored(answers)
+    must_be_one_metric(scored)
     return _put_together(scored, [note, *notes, *told])
 
 
@@ -216,6 +217,20 @@ def _must_be_the_same_questions(answers: Iterable[Answer]) -> None:
             )
 
 
+def must_be_one_metric(answers: Iterable[Answer]) -> None:
+    """Raise `InputError` where one question is scored by different metrics in two files."""
+    first: dict[tuple[str, str], Answer] = {}
+    for answer in (one for one in answers if one.metric is not None):
+        before = first.setdefault((answer.task, answer.question), answer)
+        if answer.metric != before.metric:
+            raise InputError(
+                f"question {answer.question} of {answer.task} is scored by {answer.metric}, and by "
+                f"{before.metric} in {before.where}.",
+                where=answer.where,
+                fix="Keep *_results.json of lmms-eval beside its samples, or give scores as a CSV.",
+            )
+
+
 def _scored(answers: Sequence[Answer]) -> tuple[list[Answer], list[str]]:
     """Score the answers that come without a score; returns how, too."""
     truths: dict[str, dict[str, str]] = {}
@@ -232,8 +247,9 @@ def _with_score(answer: Answer, metric: Mapping[str, str]) -> Answer:
     reply = answer.prediction
     if reply is None:
         return answer
-    rate = METRICS[metric[answer.task]]
-    return replace(answer, score=max(rate(reply, truth) for truth in answer.truths))
+    name = metric[answer.task]
+    score = max(METRICS[name](reply, truth) for truth in answer.truths)
+    return replace(answer, score=score, metric=name)
 
 
 def _put_together(answers: Sequence[Answer], notes: Sequence[str]) -> Results:

@@ -54,6 +54,7 @@ class Answer:
         score: from 0 to 1; None where it is still to be found from what follows.
         prediction: the reply; None where it is missing.
         truths: right answers, any of which will do.
+        metric: what `score` is by; None where nothing says it.
     """
 
     model: Model
@@ -64,6 +65,7 @@ class Answer:
     score: float | None = None
     prediction: str | None = None
     truths: tuple[str, ...] = ()
+    metric: str | None = None
 
 
 def read_table(path: Path, model: Model) -> Iterator[Answer]:

@@ -58,14 +58,16 @@ def read_samples(path: Path, model: Model, task: str) -> Iterator[Answer]:
             # A task with several filters writes every question once a filter: the first counts.
             if row.get("filter") != first.setdefault("filter", row.get("filter")):
                 continue
+            metric, score = _score(row, named, where)
             yield Answer(
                 model=model,
                 task=task,
                 question=str(row["doc_id"]),
                 where=where,
                 group=_images(row),
-                score=_score(row, named, where),
+                score=score,
                 truths=(str(row.get("target", "")),),
+                metric=metric,
             )
 
 
@@ -80,8 +82,8 @@ def _metrics_named(path: Path, task: str) -> frozenset[str]:
     return frozenset()
 
 
-def _score(row: Mapping[str, Any], named: frozenset[str], where: str) -> float:
-    """Return the score of a question: its first metric that says how right the answer is."""
+def _score(row: Mapping[str, Any], named: frozenset[str], where: str) -> tuple[str, float]:
+    """Return the first metric of a question that says how right the answer is, and its score."""
     metrics = {name: value for name, value in row.items() if name not in _NO_METRIC}
     merits = {n: v for n, v in metrics.items() if not any(word in n for word in _NO_MERIT)}
     ordered = sorted(merits, key=lambda name: name not in named)
@@ -99,7 +101,7 @@ def _score(row: Mapping[str, Any], named: frozenset[str], where: str) -> float:
             where=where,
             fix="Give this task as a CSV, divided by the largest score that can be had.",
         )
-    return score
+    return name, score
 
 
 def _value(metric: Any) -> float | None:

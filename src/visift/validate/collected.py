@@ -20,7 +20,14 @@ from visift.validate.results import Results
 from visift.validate.standing import ArmScore, arm_scores
 from visift.validate.statistics import Comparison, compare
 from visift.validate.tables import Table, difference, in_markdown, markdown_table
-from visift.validate.verdict import Verdict, caveats, points, verdicts
+from visift.validate.verdict import (
+    SELECTION_SEEDS,
+    Verdict,
+    caveats,
+    points,
+    task_line,
+    verdicts,
+)
 from visift.validate.writing import PAGE, REPORT, RESULTS, VERDICT, other
 
 #: The arm that is judged, and what it is judged by: the first of these that is there. `random` has
@@ -62,7 +69,13 @@ class Collected:
             f"{arm}: {count:,} answers missing, scored 0"
             for arm, count in self.results.missing().items()
         ]
-        said = (*self.results.notes, all_tasks, *missing, *caveats(self.verdict.comparison))
+        here = self.verdict.comparison
+        said = [*self.results.notes, all_tasks, *missing, *caveats(here)]
+        if here.selection_seeds[1] < SELECTION_SEEDS:
+            said.append(
+                f"To draw {here.control} anew: visift select as before, with --seed 1 and an "
+                f"--output of its own; say whose evaluation it is by a folder {here.control}-sel1."
+            )
         return tuple(dict.fromkeys(said))
 
     def facts(self) -> dict[str, Any]:
@@ -133,7 +146,7 @@ def _write(done: Collected) -> None:
         done.folder.mkdir(parents=True, exist_ok=True)
         done.results.save(done.folder / RESULTS)
         found = done.facts()
-        text = json.dumps(found, indent=1, ensure_ascii=False)
+        text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(done.folder / VERDICT, f"{text}\n".encode())
         page = "\n".join(_page(done)) + "\n"
         write_atomically(done.folder / PAGE, page.encode())
@@ -143,6 +156,8 @@ def _write(done: Collected) -> None:
 def _page(done: Collected) -> Iterator[str]:
     yield from ("# Verdict", "", done.power, "")
     yield from (f"**{in_markdown(done.verdict.sentence)}**", "")
+    if told := task_line(done.verdict.comparison):
+        yield from (in_markdown(told), "")
     yield from markdown_table(done.table())
     yield from ("## Tasks", "")
     yield from markdown_table(done.task_table())

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from visift.planning.saving import runs_to_pay
 from visift.signals.cost import Cost
+
+#: What costs are counted in: seconds of a device, or operations.
+Unit = Literal["seconds", "flops"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +19,16 @@ class ArmCost:
 
     Attributes:
         arm: its name.
-        choosing: everything that is measured to choose, as stated, nothing of it stored before.
-        choosing_seconds: on this machine; None where not known.
+        choosing: everything that is measured to choose, as stated, nothing of it stored before;
+            None where it is not known.
+        choosing_seconds: of one device of this machine: a core, or a GPU; None where not known.
         training: one training, as stated.
-        training_seconds: mean over its trainings, without starting and loading; None where not
-            known.
+        training_seconds: likewise, mean over its trainings, without starting and loading.
         records: that it is trained on.
     """
 
     arm: str
-    choosing: Cost
+    choosing: Cost | None
     choosing_seconds: float | None
     training: Cost
     training_seconds: float | None
@@ -65,9 +69,27 @@ def overall_cost(
     return full_score / score * (choosing + training) / full
 
 
-def saving(arm: ArmCost, full: ArmCost, score: float, full_score: float) -> Saving:
-    """Hold an arm against the full one: in seconds where all are known, else in operations."""
-    known = _known(arm, full, "seconds") or _known(arm, full, "flops")
+def savings(costs: Sequence[ArmCost], scores: Mapping[str, float]) -> dict[str, Saving]:
+    """Hold every arm against the full one, all of them in one unit.
+
+    That is seconds of a device; or operations, where an arm's operations are known and its seconds
+    are not.
+
+    Args:
+        costs: of all arms, that of all records first.
+        scores: of every arm.
+    """
+    full = costs[0]
+    counted = [arm for arm in costs if _known(arm, full, "flops")]
+    unit: Unit = "seconds" if all(_known(arm, full, "seconds") for arm in counted) else "flops"
+    return {arm.arm: saving(arm, full, scores[arm.arm], scores[full.arm], unit) for arm in costs}
+
+
+def saving(
+    arm: ArmCost, full: ArmCost, score: float, full_score: float, unit: Unit = "seconds"
+) -> Saving:
+    """Hold an arm against the full one."""
+    known = _known(arm, full, unit)
     if known is None:
         return Saving(None, None, None)
     choosing, training, whole = known
@@ -78,12 +100,13 @@ def saving(arm: ArmCost, full: ArmCost, score: float, full_score: float) -> Savi
     )
 
 
-def _known(arm: ArmCost, full: ArmCost, unit: str) -> tuple[float, float, float] | None:
+def _known(arm: ArmCost, full: ArmCost, unit: Unit) -> tuple[float, float, float] | None:
     """Return choosing, training, and training on everything, in one unit."""
     if unit == "seconds":
         numbers = (arm.choosing_seconds, arm.training_seconds, full.training_seconds)
     else:
-        numbers = (arm.choosing.flops, arm.training.flops, full.training.flops)
+        flops = None if arm.choosing is None else arm.choosing.flops
+        numbers = (flops, arm.training.flops, full.training.flops)
     choosing, training, whole = numbers
     if choosing is None or training is None or whole is None:
         return None
@@ -91,11 +114,12 @@ def _known(arm: ArmCost, full: ArmCost, unit: str) -> tuple[float, float, float]
 
 
 def seconds_of(choosing: Cost, measured: float | None, trained: Sequence[ArmCost]) -> float | None:
-    """Return how long choosing takes on this machine.
+    """Return how long choosing takes on one device of this machine.
 
     Args:
         choosing: what is measured for it.
-        measured: how long it took where all of it was measured; None where some was stored.
+        measured: how long it took, likewise, where all of it was measured; None where some was
+            stored.
         trained: arms whose trainings show how many operations a second this machine does.
     """
     if measured is not None:
@@ -112,13 +136,16 @@ def seconds_of(choosing: Cost, measured: float | None, trained: Sequence[ArmCost
 
 def plain(arm: ArmCost, found: Saving) -> Mapping[str, object]:
     """Return a line of the ledger as plain data."""
+    choosing = arm.choosing
     return {
         "arm": arm.arm,
         "records": arm.records,
         "choosing_seconds": arm.choosing_seconds,
-        "choosing_flops": arm.choosing.flops,
-        "records_forwarded": arm.choosing.forwards_full + arm.choosing.forwards_partial,
-        "records_back_propagated": arm.choosing.backwards,
+        "choosing_flops": None if choosing is None else choosing.flops,
+        "records_forwarded": None
+        if choosing is None
+        else choosing.forwards_full + choosing.forwards_partial,
+        "records_back_propagated": None if choosing is None else choosing.backwards,
         "training_seconds": arm.training_seconds,
         "training_flops": arm.training.flops,
         "training_steps": arm.training.training_steps,

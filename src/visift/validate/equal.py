@@ -67,6 +67,11 @@ def equal_arm(
     return Arm(name, order[:count], arm.seed)
 
 
+def equal_of(arm: str) -> str | None:
+    """Return the method that an arm costs as much as; None for an arm of another kind."""
+    return arm.partition(" (")[2].removesuffix(")") if arm.startswith(EQUAL_ARM) else None
+
+
 def _random_order(pool: Pool, seed: int) -> Rows:
     """Return all rows in random order, kept ones first, each prefix in the pool's mixture."""
     kept, rows = pool.rows("kept"), pool.rows("candidate")

@@ -5,14 +5,21 @@ Nothing of a benchmark is implemented here: the command is run, and its files ar
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from visift.errors import InputError, ModelError
+from visift.files import disk_errors, write_atomically
+from visift.validate.collect import must_be_one_metric
 from visift.validate.collect_answers import Answer, Model
 from visift.validate.collect_lmms import read_samples, samples_of
 from visift.validate.results import Results
@@ -21,6 +28,8 @@ from visift.validate.results import Results
 LMMS_EVAL = "lmms-eval"
 _LAST_LINES = 5
 _LOG = "log.txt"
+#: Written when all tasks are evaluated; names them.
+_DONE = "done.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,30 @@ class LmmsEval:
     python: str = "python"
     batch_size: int = 1
 
+    def located(self) -> LmmsEval:
+        """Return the same, its Python found from anywhere, where it is named by a path."""
+        named = len(Path(self.python).parts) > 1
+        return replace(self, python=str(Path(self.python).absolute())) if named else self
+
+    def folder(self, root: Path, checkpoint: str) -> Path:
+        """Return where the evaluation of a checkpoint lies; that of other tasks lies elsewhere.
+
+        Args:
+            root: of all evaluations.
+            checkpoint: its name.
+        """
+        digest = blake2b(repr(self._marked()).encode(), digest_size=4).hexdigest()
+        return root / checkpoint / digest
+
+    def _marked(self) -> dict[str, Any]:
+        return {"tasks": sorted(self.tasks), "model": self.model}
+
+    def is_done(self, folder: Path) -> bool:
+        """Return whether all tasks were evaluated into a folder, to the end."""
+        with suppress(OSError, ValueError):
+            return bool(json.loads((folder / _DONE).read_bytes()) == self._marked())
+        return False
+
     def command(self, checkpoint: str, folder: Path) -> list[str]:
         """Return the command that evaluates a checkpoint and writes into a folder."""
         return [
@@ -55,9 +88,12 @@ class LmmsEval:
             InputError: its Python is not there.
             ModelError: it failed; the last lines that it said.
         """
-        if evaluated(folder, self.tasks):
+        if self.is_done(folder):
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(folder):
+            if folder.exists():  # what one that was stopped has left
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True)
         command = self.command(checkpoint, folder)
         log = folder / _LOG
         # Its environment is not ours: what ours says of packages must not leak into it.
@@ -80,21 +116,31 @@ class LmmsEval:
                 where=str(log),
                 fix="Its last words:\n" + "\n".join(lines[-_LAST_LINES:]),
             )
+        with disk_errors(folder):
+            write_atomically(folder / _DONE, json.dumps(self._marked()).encode())
 
 
 def evaluated(folder: Path, tasks: Sequence[str]) -> bool:
     """Return whether a folder holds samples of every task, or of the tasks of a group of them."""
     found = {task for task, _ in _samples(folder).values()}
-    return all(any(one == task or one.startswith(f"{task}_") for one in found) for task in tasks)
+    return set(tasks) <= {_asked(one, tasks) for one in found}
+
+
+def _asked(found: str, tasks: Sequence[str]) -> str | None:
+    """Return the task that samples are of, or the group of tasks; the longest name that fits."""
+    fits = [task for task in tasks if found == task or found.startswith(f"{task}_")]
+    return max(fits, key=len, default=None)
 
 
 def read_evaluations(folders: Sequence[tuple[Model, Path]]) -> Results:
     """Read what was evaluated: for every model its folder.
 
     Raises:
-        InputError: a file that is no evaluation, or models that were asked different questions.
+        InputError: a file that is no evaluation, models that were asked different questions, or
+            scores of one question by different metrics.
     """
     answers = [answer for model, folder in folders for answer in _answers(model, folder)]
+    must_be_one_metric(answers)
     return Results.from_columns(
         arm=[str(one.model.arm) for one in answers],
         selection_seed=[one.model.selection_seed for one in answers],

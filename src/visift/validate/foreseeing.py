@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from visift.amounts import counted
 from visift.budget import Budget
 from visift.config import EngineConfig, RunConfig
 from visift.engine.counting import CountingLab
@@ -20,10 +21,12 @@ from visift.say import Say, say_pool
 from visift.signals.cost import Cost, stated_cost
 from visift.staff import cache_folder
 from visift.training.tuned import FineTuning
-from visift.validate.arms import ABLATIONS, CONTROLS, RS2, Ground, full_arm, rs2_arm
+from visift.validate.arms import ABLATIONS, CONTROLS, RS2, Ground, everything, full_arm, rs2_arm
 from visift.validate.benchmarks import FOLDER
+from visift.validate.equal import EQUAL_ARM
 from visift.validate.evaluation import Sheet
 from visift.validate.request import Request
+from visift.validate.rounds import steps, too_small
 from visift.validate.setting import LoopProgress, Setting
 
 
@@ -33,7 +36,7 @@ class Foreseen:
 
     Attributes:
         what: in words.
-        models: to train and to ask, or draws of a method.
+        models: to train or to ask, or draws of a method.
         steps: of the optimiser in all.
         flops: in all; None where not known.
     """
@@ -68,9 +71,19 @@ def foresee(
     setting = Setting.of(request, run.checked(), opened, output, progress)
     sheet = Sheet.of(setting.questions, request.evaluation.turns)
     say("Power", sheet.power(len(request.methods)))
-    found = [foreseen for budget in request.budgets for foreseen in _budget(setting, budget)]
+    trained = [_full(setting)]
+    choosing: list[Foreseen] = []
+    for budget in request.budgets:
+        ground = Ground.of(setting.pool, budget)
+        costs = {name: _choosing(setting, ground, name) for name in request.methods}
+        choosing += _chosen(setting, ground, costs)
+        trained += [
+            _arms(setting, ground),
+            *_rounds(setting, ground),
+            *_equals(setting, ground, costs),
+        ]
     _say_commands(request, output, say)
-    return [_full(setting), *found]
+    return [*choosing, *trained, _asking(setting, sum(one.models for one in trained))]
 
 
 def _full(setting: Setting) -> Foreseen:
@@ -80,23 +93,82 @@ def _full(setting: Setting) -> Foreseen:
     return Foreseen("full", models, steps, _flops(setting, arm.rows, models))
 
 
-def _budget(setting: Setting, budget: str) -> Iterator[Foreseen]:
+def _models(request: Request) -> int:
+    """Return how many models an arm has."""
+    return sum(len(request.seeds.of(draw)) for draw in range(request.seeds.selection))
+
+
+def _chosen(setting: Setting, ground: Ground, costs: Mapping[str, Cost]) -> Iterator[Foreseen]:
+    draws, rounds = setting.request.seeds.selection, setting.request.rounds
+    for name, cost in costs.items():
+        times, told = draws, ""
+        if _in_rounds(setting, ground, name):
+            # What a tuned model measures is measured anew; as much as in the first round, or less.
+            times, told = draws * rounds, f", and in {rounds} rounds"
+        flops = None if cost.flops is None else cost.flops * times
+        what = f"choosing by {name} at {ground.budget}{told}"
+        yield Foreseen(what, draws, cost.training_steps * times, flops)
+
+
+def _in_rounds(setting: Setting, ground: Ground, name: str) -> bool:
     request = setting.request
-    ground, seeds, recipe = Ground.of(setting.pool, budget), request.seeds, request.training(0)
-    models = sum(len(seeds.of(draw)) for draw in range(seeds.selection))
+    measures = getattr(request.method(name, 0), "model", None) is not None
+    return request.rounds > 1 and measures and not too_small(ground, request.rounds)
+
+
+def _arms(setting: Setting, ground: Ground) -> Foreseen:
+    request, recipe = setting.request, setting.request.training(0)
     fresh = not isinstance(rs2_arm(ground, recipe, 0), str)
-    for name in request.methods:
-        cost = _choosing(setting, ground, name)
-        steps = cost.training_steps * seeds.selection
-        flops = None if cost.flops is None else cost.flops * seeds.selection
-        yield Foreseen(f"choosing by {name} at {budget}", seeds.selection, steps, flops)
     parts = 1 + (len(ABLATIONS) if request.ablations else 0)
     arms = len(CONTROLS) + int(fresh) + parts * len(request.methods)
-    told = f"{arms} arms at {budget}, {RS2} {'among them' if fresh else 'left out'}"
-    rows = ground.pool.rows("candidate")[: ground.size]
-    total = models * arms
-    steps = recipe.steps(ground.size) * total
-    yield Foreseen(told, total, steps, _flops(setting, rows, total))
+    told = f"{arms} arms at {ground.budget}, {RS2} {'among them' if fresh else 'left out'}"
+    return _trained(setting, told, arms, ground.size)
+
+
+def _trained(setting: Setting, what: str, arms: int, records: int) -> Foreseen:
+    """Return what so many arms come to, each of so many records."""
+    rows = setting.pool.rows("candidate")[:records]
+    total = arms * _models(setting.request)
+    steps = setting.request.training(0).steps(records) * total
+    return Foreseen(what, total, steps, _flops(setting, rows, total))
+
+
+def _rounds(setting: Setting, ground: Ground) -> Iterator[Foreseen]:
+    """Yield what the rounds come to, beside `stratified` at their sizes."""
+    request = setting.request
+    methods = sum(_in_rounds(setting, ground, name) for name in request.methods)
+    if request.rounds == 1 or too_small(ground, request.rounds):
+        return
+    for number, step in enumerate(steps(ground, request.rounds), start=1):
+        arms = methods + int(step is not ground)  # the last control is an arm anyway
+        if arms:
+            what = f"round {number} of {request.rounds} at {ground.budget}"
+            yield _trained(setting, what, arms, step.size)
+
+
+def _equals(setting: Setting, ground: Ground, costs: Mapping[str, Cost]) -> Iterator[Foreseen]:
+    """Yield what random arms of equal cost come to: as if a method chose average records."""
+    one = _trained(setting, "", 1, ground.size)
+    for name, cost in costs.items():
+        if "tokens" in setting.request.equal:
+            yield replace(one, what=f"{EQUAL_ARM}tokens ({name}), about")
+        if "compute" in setting.request.equal and one.flops and cost.flops is not None:
+            share = 1 + cost.flops * one.models / one.flops
+            records = round(ground.size * share)
+            if records <= len(everything(setting.pool)):
+                yield _trained(setting, f"{EQUAL_ARM}compute ({name}), about", 1, records)
+
+
+def _asking(setting: Setting, models: int) -> Foreseen:
+    """Return what asking all models comes to; benchmarks are not counted."""
+    request, asked = setting.request, setting.questions
+    assert request.base is not None, "checked before"
+    items = Items.of(asked.pool, "record", asked.rows)
+    load = items.holding(np.arange(len(items)))
+    signals = request.evaluation.answers(request.base), request.evaluation.loss(request.base)
+    flops = sum((stated_cost(signal, load) for signal in signals), Cost()).flops
+    what = f"asking every model about {counted(len(asked), 'record')}"
+    return Foreseen(what, models, 0, None if flops is None else flops * models)
 
 
 def _flops(setting: Setting, rows: np.ndarray, models: int) -> int | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from visift.amounts import counted
 from visift.budget import Budget
 from visift.engine.counting import CountingLab
+from visift.engine.executor import Executor
 from visift.engine.items import Items
 from visift.engine.lab import LocalLab
 from visift.errors import AnnotationNeeded
@@ -23,6 +25,7 @@ from visift.run import must_read_targets
 from visift.say import Say
 from visift.selection import Choice
 from visift.signals.cost import Cost, stated_cost
+from visift.training.finetune import outcome_of
 from visift.training.tuned import FineTuning
 from visift.unusable import Quarantine
 from visift.validate.arms import (
@@ -33,6 +36,7 @@ from visift.validate.arms import (
     ablation_arm,
     chosen_by,
     control_arm,
+    everything,
     full_arm,
     rs2_arm,
 )
@@ -53,7 +57,7 @@ class Choosing:
 
     Attributes:
         cost: everything that is measured, nothing of it stored before.
-        seconds: it took here; None where some of it was stored.
+        seconds: of one device that it took here; None where some of it was stored.
     """
 
     cost: Cost
@@ -138,12 +142,16 @@ def _drawn(
     try:
         whole = _counted(method, ground, lab, _NOWHERE)
         fresh = _counted(method, ground, lab, lab.cache) == whole
+        staff = _Staff(lab.executor)
+        lab.executor = staff
         began = time.monotonic()
         choice = chosen_by(ground, method, lab)
+        seconds = _device_seconds(time.monotonic() - began, staff.most, lab)
     except AnnotationNeeded as need:
         yield f"{name} is left out: {need.what}"
         return
-    took = clock.remembered(f"{ground.budget} {name} {draw}", time.monotonic() - began, fresh)
+    what = f"{ground.budget} {name} {draw} {_known_by(request, ground)}"
+    took = clock.remembered(what, seconds, fresh)
     found.choosing.setdefault(name, Choosing(whole, took))
     _must_be_usable(request, ground, lab)
     arm = ground.arm(name, choice.rows, request.seed + draw)
@@ -153,15 +161,15 @@ def _drawn(
             f"{name} chose {ground.size - arm.filled - ground.text:,} records with images where "
             f"{ground.size - ground.text:,} were asked for; random ones fill it up"
         )
-    yield from _ablations(request, ground, method, choice, draw)
+    yield from _ablations(request, ground, name, method, choice, draw)
     yield from _equals(request, ground, arm, whole)
 
 
 def _ablations(
-    request: Request, ground: Ground, method: Method, choice: Choice, draw: int
+    request: Request, ground: Ground, name: str, method: Method, choice: Choice, draw: int
 ) -> Iterator[Arm | str]:
     for kind in ABLATIONS if request.ablations else ():
-        yield ablation_arm(ground, kind, method, choice, request.seed + draw)
+        yield ablation_arm(ground, kind, name, method, choice, request.seed + draw)
 
 
 def _in_rounds(
@@ -171,7 +179,8 @@ def _in_rounds(
     assert base is not None, "checked before"
     recipe = request.training(request.seeds.of(draw)[0])
     method, seed = request.method(name, draw), request.seed + draw
-    yield from round_arms(ground, method, lab, base, recipe, request.rounds, seed)
+    yield from round_arms(ground, name, method, lab, base, recipe, request.rounds, seed)
+    _must_be_usable(request, ground, lab)
 
 
 def _equals(request: Request, ground: Ground, arm: Arm, choosing: Cost) -> Iterator[Arm | str]:
@@ -200,12 +209,53 @@ def _must_be_usable(request: Request, ground: Ground, lab: LocalLab) -> None:
 
 
 @dataclass(slots=True)
+class _Staff:
+    """Gives executors, and notes the most workers that one of them has.
+
+    Attributes:
+        executor: gives them, see `LocalLab`.
+        most: workers so far.
+    """
+
+    executor: Callable[[int], Executor]
+    most: int = 1
+
+    def __call__(self, blocks: int) -> Executor:
+        made = self.executor(blocks)
+        self.most = max(self.most, getattr(made, "workers", 1))  # one that has none is here
+        return made
+
+
+def _device_seconds(seconds: float, workers: int, lab: LocalLab) -> float:
+    """Return the seconds of one device that choosing took, as those of a training are counted.
+
+    Workers have a device each: a GPU, or a core. A model that is trained on the way takes one core,
+    or all GPUs.
+    """
+    outcomes = (outcome_of(one.tuned) for one in lab.trainings)
+    trained = sum(one.seconds for one in outcomes if one is not None)
+    devices = len(lab.devices()) if trained else 1
+    return max(seconds - trained, 0.0) * workers + trained * devices
+
+
+def _known_by(request: Request, ground: Ground) -> str:
+    """Return what tells records, model and settings of a choice from others."""
+    digest, hashes = blake2b(digest_size=8), ground.pool.content_hashes()
+    for row in everything(ground.pool).tolist():
+        digest.update(hashes[row])
+    settings = sorted((name, str(value)) for name, value in request.settings.items())
+    given = (request.signals, request.labels, request.pool.target)
+    digest.update(repr((request.model, settings, given)).encode())
+    return digest.hexdigest()
+
+
+@dataclass(slots=True)
 class Clock:
     """How long choosing took when nothing was stored; kept in a file, because later all of it is.
 
     Attributes:
         path: of the file.
-        seconds: by what was chosen.
+        seconds: of one device, by what was chosen.
     """
 
     path: Path

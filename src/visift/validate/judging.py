@@ -15,8 +15,8 @@ from visift.signals.cost import Cost, stated_cost
 from visift.training.finetune import Outcome
 from visift.training.tuned import FineTuning
 from visift.validate.arms import CONTROL, FULL
-from visift.validate.cost import ArmCost, Saving, saving, seconds_of
-from visift.validate.equal import EQUAL_ARM
+from visift.validate.cost import ArmCost, Saving, savings, seconds_of
+from visift.validate.equal import EQUAL_ARM, equal_of
 from visift.validate.evaluation import Sheet
 from visift.validate.gathering import Choosing, Gathered
 from visift.validate.results import Results
@@ -43,6 +43,7 @@ class Judged:
         scores: of every arm, over the tasks that count; empty where none does.
         verdicts: of the methods, tested together.
         beside: the other arms against the same control, tested for nothing.
+        equals: methods against random arms that cost as much, see `equal`; tested for nothing.
         losses: by arm, mean loss of the right answers, over all questions.
         costs: of every arm.
         savings: by arm.
@@ -59,6 +60,7 @@ class Judged:
     costs: tuple[ArmCost, ...]
     savings: Mapping[str, Saving]
     notices: tuple[str, ...]
+    equals: tuple[Comparison, ...] = ()
 
     @property
     def counting(self) -> tuple[str, ...]:
@@ -119,6 +121,7 @@ def judge_budget(
     scored: Sequence[Scored],
     model: ModelRef,
     seed: int,
+    shares: Mapping[str, float] | None = None,
 ) -> Judged:
     """Say what came out at one budget.
 
@@ -129,6 +132,7 @@ def judge_budget(
         scored: what every model scored.
         model: what was tuned.
         seed: of the resampling.
+        shares: of tasks in all questions together, see `statistics.compare`.
     """
     results = results_of(sheet, scored)
     checks = tuple(check_tasks(results, FULL, MAJORITY, seed=seed))
@@ -147,24 +151,43 @@ def judge_budget(
     )
     if not judged.counting:
         return judged
-    return _judged(judged, [name for name in methods if name in gathered.names], seed)
+    return _judged(judged, [name for name in methods if name in gathered.names], seed, shares)
 
 
-def _judged(judged: Judged, methods: Sequence[str], seed: int) -> Judged:
-    counting = judged.results.only(judged.counting)
-    scores = tuple(arm_scores(counting))
-    others = [
-        name for name in judged.gathered.names if name not in (*methods, FULL, control_of(name))
-    ]
-    of = {one.arm: one.micro for one in scores}
-    costs = {one.arm: one for one in judged.costs}
+def _judged(
+    judged: Judged, methods: Sequence[str], seed: int, shares: Mapping[str, float] | None
+) -> Judged:
+    counting, names = judged.results.only(judged.counting), judged.gathered.names
+    scores = tuple(arm_scores(counting, shares=shares))
+
+    def held(method: str, control: str) -> Comparison:
+        return compare(counting, method, control, shares=shares, seed=seed)
+
+    found = verdicts(counting, methods, CONTROL, shares=shares, seed=seed) if methods else ()
     return replace(
         judged,
         scores=scores,
-        verdicts=tuple(verdicts(counting, methods, CONTROL, seed=seed)) if methods else (),
-        beside=tuple(compare(counting, name, control_of(name), seed=seed) for name in others),
-        savings={name: saving(costs[name], costs[FULL], of[name], of[FULL]) for name in costs},
+        verdicts=tuple(found),
+        beside=tuple(held(name, control_of(name)) for name in beside(names, methods)),
+        equals=tuple(held(*pair) for pair in equal_pairs(names)),
+        savings=savings(judged.costs, {one.arm: one.micro for one in scores}),
     )
+
+
+def beside(names: Sequence[str], methods: Sequence[str]) -> list[str]:
+    """Return the arms that are held against a control of as many records, and not judged."""
+    apart = (*methods, FULL)
+    return [
+        name
+        for name in names
+        if name not in (*apart, control_of(name)) and not name.startswith(EQUAL_ARM)
+    ]
+
+
+def equal_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return every method that has random arms of equal cost, with each of them."""
+    found = ((equal_of(name), name) for name in names)
+    return [(method, name) for method, name in found if method is not None]
 
 
 def _losses(scored: Sequence[Scored]) -> dict[str, float]:
@@ -181,13 +204,13 @@ def _costs(gathered: Gathered, scored: Sequence[Scored], model: ModelRef) -> tup
     trained = [_training(gathered, name, scored, model) for name in gathered.names]
     lines = []
     for one in trained:
+        if is_round(one.arm) and not one.arm.startswith(CONTROL):
+            # Every round measures with another model: nobody counted that.
+            lines.append(replace(one, choosing=None, choosing_seconds=None))
+            continue
         chosen = gathered.choosing.get(_method_of(one.arm), nothing)
-        if is_round(one.arm):  # every round measures with another model
-            chosen = Choosing(Cost(flops=None), None)
         seconds = seconds_of(chosen.cost, chosen.seconds, trained)
-        lines.append(
-            ArmCost(one.arm, chosen.cost, seconds, one.training, one.training_seconds, one.records)
-        )
+        lines.append(replace(one, choosing=chosen.cost, choosing_seconds=seconds))
     return tuple(lines)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,16 +20,24 @@ from visift.pool.pool import Pool
 from visift.say import Say, say_pool
 from visift.unusable import Quarantine
 from visift.validate.arms import FULL, Arm
-from visift.validate.benchmarks import Benchmarked, evaluate_all, judge_benchmarks
+from visift.validate.benchmarks import FOLDER, Benchmarked, evaluate_all, judge_benchmarks
 from visift.validate.decontamination import Contamination
 from visift.validate.evaluation import Sheet
 from visift.validate.gathering import Gathered
 from visift.validate.judging import Judged, Scored, judge_budget
 from visift.validate.request import Request
 from visift.validate.running import Bench, Trial, read_answers, run_trials
-from visift.validate.setting import LoopProgress, Setting
+from visift.validate.setting import CONTAMINATION, SECONDS, LoopProgress, Setting
 from visift.validate.splitting import Questions
-from visift.validate.writing import write_validation
+from visift.validate.writing import (
+    ARMS,
+    BENCHMARKS,
+    PAGE,
+    REPORT,
+    RESULTS,
+    VERDICT,
+    write_validation,
+)
 
 REQUEST = "validation.yaml"
 
@@ -104,6 +114,7 @@ def execute(
     faults.check(opened, request.allowed, "Nothing was measured yet.")
     with _begun(output, request, overwrite):
         setting = Setting.of(request, run, opened, output, progress)
+        setting = setting.readable(say)
         asked, met = setting.asked(say)
         sheet = Sheet.of(asked, request.evaluation.turns)
         say("Power", sheet.power(len(request.methods)))
@@ -117,7 +128,13 @@ def execute(
         scored = [Scored.of(sheet, one) for one in read_answers(bench, tried.trials)]
         judged = [
             judge_budget(
-                one, request.methods, sheet, [scored[at] for at in mine], bench.model, request.seed
+                one,
+                request.methods,
+                sheet,
+                [scored[at] for at in mine],
+                bench.model,
+                request.seed,
+                setting.shares,
             )
             for one, mine in zip(gathered, tried.of_budget, strict=True)
         ]
@@ -166,23 +183,48 @@ def _begun(output: Path, request: Request, overwrite: bool) -> Iterator[None]:
                 where=str(output),
                 fix="Choose another --output.",
             )
-        if note.exists() and not overwrite:
-            _must_be_the_same(note, request)
         with disk_errors(output):
+            if note.exists() and not _is_of(note, request, overwrite):
+                _clear(output)
             write_atomically(note, request.to_yaml().encode())
         yield
 
 
-def _must_be_the_same(note: Path, request: Request) -> None:
-    before = yaml.safe_load(note.read_text(encoding="utf-8"))
-    now = yaml.safe_load(request.to_yaml())
-    changed = [name for name, value in now.items() if before.get(name) != value]
-    if changed:
-        raise InputError(
-            f"holds another validation (different: {', '.join(changed)}).",
-            where=str(note.parent),
-            fix="Choose another --output, or replace it: --overwrite",
-        )
+def _is_of(note: Path, request: Request, overwrite: bool) -> bool:
+    """Return whether a note is of this request, as far as it decides the outcome.
+
+    Raises:
+        InputError: it is not, and must not be replaced.
+    """
+    before = _read(note)
+    now = yaml.safe_load(yaml.safe_dump(request.result()))
+    changed = [name for name, value in now.items() if before is None or before.get(name) != value]
+    if not changed or overwrite:
+        return not changed
+    what = f"different: {', '.join(changed)}" if before else f"its {REQUEST} cannot be read"
+    raise InputError(
+        f"holds another validation ({what}).",
+        where=str(note.parent),
+        fix="Choose another --output, or replace it: --overwrite",
+    )
+
+
+def _read(note: Path) -> Mapping[str, Any] | None:
+    """Return what was asked for; None where that is damaged."""
+    try:
+        said = yaml.safe_load(note.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    return said if isinstance(said, dict) and said else None
+
+
+def _clear(output: Path) -> None:
+    """Remove what another validation has written, and nothing else."""
+    for name in (SECONDS, CONTAMINATION, VERDICT, RESULTS, ARMS, PAGE, BENCHMARKS):
+        (output / name).unlink(missing_ok=True)
+    for name in (REPORT, FOLDER):
+        if (output / name).exists():
+            shutil.rmtree(output / name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -25,11 +26,14 @@ _ANLS_THRESHOLD = 0.5
 _SENTENCE = 5
 #: Share of a task's answers that must hold a box for it to be a task of boxes.
 _BOXES = 0.9
-#: Words in names of tasks whose answers are read off the image, letter by letter.
+#: With these, words in names of tasks begin whose answers are read off the image, letter by letter.
 _READING = ("ocr", "textvqa", "docvqa", "infovqa", "infographic", "stvqa", "receipt", "sroie")
 _ARTICLES = ("a", "an", "the")
-#: A minus says something.
-_MARKS = string.punctuation.replace("-", "")
+#: A minus says something, and what stands behind a letter of a grade or a language: C++, C#.
+_BEFORE = string.punctuation.replace("-", "")
+_AFTER = "".join(mark for mark in _BEFORE if mark not in "+#")
+_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 _BOX = re.compile(rf"[\[(]{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}[\])]")
 _QWEN_BOX = re.compile(rf"[\[(]{_NUMBER},{_NUMBER}[\])]\s*,\s*[\[(]{_NUMBER},{_NUMBER}[\])]")
@@ -38,12 +42,12 @@ _QWEN_BOX = re.compile(rf"[\[(]{_NUMBER},{_NUMBER}[\])]\s*,\s*[\[(]{_NUMBER},{_N
 def normalised(answer: str) -> str:
     """Return an answer without what says nothing: case, articles, white space, marks around words.
 
-    "The Red circle." and "red circle" are one answer, "(B)" and "b" too; "1,000" and "1000" too;
-    "3.5" and "35" are not.
+    "The Red circle." and "red circle" are one answer, "(B)" and "b" too, "1,000" and "1000", ".5"
+    and "0.5"; "3.5" and "35" are not, nor are "C++" and "c".
     """
-    text = unicodedata.normalize("NFKC", answer).casefold()
-    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
-    words = [word.strip(_MARKS) or word for word in text.split()]
+    text = unicodedata.normalize("NFKC", answer).replace("\N{MINUS SIGN}", "-").casefold()
+    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", _POINT.sub("0.", text))
+    words = [word.lstrip(_BEFORE).rstrip(_AFTER) or word for word in text.split()]
     return " ".join([word for word in words if word not in _ARTICLES] or words)
 
 
@@ -135,8 +139,9 @@ def metric_for(task: str, answers: Sequence[str]) -> str:
     """Return the name of the metric that fits a task [ours].
 
     Box overlap where nine answers of ten hold a box; ANLS where the name of the task says that
-    text is read off the image (ocr, textvqa, docvqa, infovqa, infographic, stvqa, receipt, sroie);
-    token F1 where the median answer has more than five words; exact match otherwise.
+    text is read off the image (a word begins with ocr, textvqa, docvqa, infovqa, infographic,
+    stvqa, receipt or sroie: "OCR-VQA", "text_vqa", "ReceiptQA"; not "mediocre"); token F1 where
+    the median answer has more than five words; exact match otherwise.
 
     Args:
         task: its name.
@@ -145,11 +150,17 @@ def metric_for(task: str, answers: Sequence[str]) -> str:
     boxed = sum(bool(boxes_in(answer)) for answer in answers)
     if answers and boxed >= _BOXES * len(answers):
         return "box overlap"
-    if any(word in task.casefold().replace("-", "").replace("_", "") for word in _READING):
+    if _is_read_off(task):
         return "ANLS"
     if answers and median(len(answer.split()) for answer in answers) > _SENTENCE:
         return "token F1"
     return "exact match"
+
+
+def _is_read_off(task: str) -> bool:
+    words = [word.casefold() for word in _WORD.findall(task)]
+    pairs = ["".join(pair) for pair in pairwise(words)]
+    return any(word.startswith(_READING) for word in (*words, *pairs))
 
 
 def majority_scores(metric: str, answers: Sequence[str]) -> list[float]:

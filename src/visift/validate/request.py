@@ -165,6 +165,12 @@ class Request:
                 "lmms-eval reads whole models, and the recipe trains low-rank factors.",
                 fix="Train all weights: --recipe llava,tune:full,rate:2e-5",
             )
+        if "seed" in _named(self.recipe):
+            raise InputError(
+                f'"{self.recipe}": every training has a seed of its own.',
+                fix="Leave seed out of the recipe, and say --seed for the first one.",
+            )
+        images = self.question_images
         request = replace(
             self,
             pool=run.pool,
@@ -173,6 +179,9 @@ class Request:
             signals=run.signals,
             labels=tuple(str(Path(file).absolute()) for file in self.labels),
             questions=tuple(str(Path(file).absolute()) for file in self.questions),
+            question_images=None if images is None else str(Path(images).absolute()),
+            tuned=None if self.tuned is None else _located(self.tuned),
+            evaluator=None if self.evaluator is None else self.evaluator.located(),
         )
         for name in names:
             request.method(name, 0)
@@ -228,6 +237,17 @@ class Request:
         """Return the request as YAML, the same text for equal requests."""
         plain = _listed(dataclasses.asdict(self))
         return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def _named(recipe: str) -> list[str]:
+    """Return the names of the values that a recipe sets, as it is written."""
+    return [part.partition(":")[0].strip() for part in recipe.split(",")]
+
+
+def _located(model: ModelRef) -> ModelRef:
+    """Return a model whose folder is found from anywhere."""
+    there = Path(model.name).is_dir()
+    return replace(model, name=str(Path(model.name).absolute())) if there else model
 
 
 def _known(name: str) -> str:

@@ -2,13 +2,15 @@
 
 Weights are those of the Bayesian bootstrap (Rubin 1981), so that no task can lose all its
 questions, spread so that the variance of a mean of n values is s²/n also where n is small.
-Statistics are K = 2 + T numbers: the mean over questions, the mean over tasks, every task.
+Statistics are K = 2 + T numbers: the mean in the mix of tasks that is asked about, the mean over
+tasks, every task. Each is one weighted mean over questions, whatever their tasks: a task with few
+images is then drawn with the others, and does not look certain.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +26,8 @@ Source = tuple[str, FloatArray, FloatArray]
 
 #: Weights of one block of resamples: 32 MB.
 _BLOCK = 4_000_000
+#: As many groups as this more than one are still one.
+_ROUNDING = 1e-9
 
 
 # --- questions ---------------------------------------------------------------------------------
@@ -37,55 +41,80 @@ class Layout:
         tasks: (T,) names, in order.
         task_of: (Q,) which task each question belongs to.
         group_of: (Q,) which image group.
-        task_sizes: (T,) number of questions.
-        group_sizes: (groups,) likewise.
+        shares: (T,) of each task in the mix, sum 1.
+        weights: (T, K) that a question of each task has in each statistic; those of all questions
+            sum to 1.
+        groups: how many image groups there are.
     """
 
     tasks: tuple[str, ...]
     task_of: IntArray
     group_of: IntArray
-    task_sizes: IntArray
-    group_sizes: IntArray
+    shares: FloatArray
+    weights: FloatArray
+    groups: int
 
     @classmethod
-    def of(cls, results: Results) -> Layout:
-        """Read the layout of some results."""
-        tasks, task_of = np.unique(results.tasks, return_inverse=True)
-        _, group_of = np.unique(results.groups, return_inverse=True)
+    def of(cls, results: Results, shares: Mapping[str, float] | None = None) -> Layout:
+        """Read the layout of some results.
+
+        Args:
+            results: the results.
+            shares: how much of the mix each task is, in any unit (records of the pool, say); tasks
+                without questions do not count. Numbers of questions by default.
+
+        Raises:
+            InputError: a task has no share, or none has one above 0.
+        """
+        names, task_of = np.unique(results.tasks, return_inverse=True)
+        groups, group_of = np.unique(results.groups, return_inverse=True)
+        tasks = tuple(map(str, names))
+        sizes = np.bincount(task_of)
+        mix = sizes / sizes.sum() if shares is None else _mix(tasks, shares)
+        even = np.full(len(tasks), 1 / len(tasks))
         return cls(
-            tasks=tuple(map(str, tasks)),
+            tasks=tasks,
             task_of=task_of,
             group_of=group_of,
-            task_sizes=np.bincount(task_of),
-            group_sizes=np.bincount(group_of),
+            shares=mix,
+            weights=np.column_stack([mix, even, np.eye(len(tasks))]) / sizes[:, None],
+            groups=len(groups),
         )
 
     def statistics(self, scores: FloatArray) -> FloatArray:
         """Return (n, K) statistics of (n, Q) scores."""
         sums = np.array([np.bincount(self.task_of, row) for row in scores])
-        return _with_means(sums, self.task_sizes)
+        return np.asarray(sums @ self.weights)
 
     def cells(self, values: FloatArray | None = None) -> FloatArray:
-        """Return (groups, T) sums of (Q,) values, or numbers of questions."""
-        shape = (len(self.group_sizes), len(self.tasks))
-        place = self.group_of * len(self.tasks) + self.task_of
-        sums = np.bincount(place, values, minlength=shape[0] * shape[1])
-        return sums.reshape(shape).astype(np.float64)
+        """Return (groups, K) weighted sums of (Q,) values; without values, weights of groups."""
+        tasks = len(self.tasks)
+        place = self.group_of * tasks + self.task_of
+        sums = np.bincount(place, values, minlength=self.groups * tasks)
+        return np.asarray(sums.reshape(self.groups, tasks) @ self.weights)
 
-    def left_out(self, values: FloatArray) -> dict[str, float]:
-        """Return the mean of (Q,) values without each task in turn."""
-        if len(self.tasks) == 1:
-            return {}
-        sums = np.bincount(self.task_of, values)
-        means = (sums.sum() - sums) / (len(values) - self.task_sizes)
-        return dict(zip(self.tasks, means.tolist(), strict=True))
+    @property
+    def effective_groups(self) -> FloatArray:
+        """Return, for each of K statistics, how many image groups of equal weight say as much."""
+        return np.asarray(1 / (self.cells() ** 2).sum(axis=0))
+
+    def left_out(self, by_task: FloatArray) -> dict[str, float]:
+        """Return the mean of (T,) values in the mix without each task in turn."""
+        rest = 1 - self.shares
+        means = (self.shares @ by_task - self.shares * by_task) / np.where(rest > 0, rest, np.nan)
+        found = zip(self.tasks, means.tolist(), strict=True)
+        return {task: mean for task, mean in found if math.isfinite(mean)}
 
 
-def _with_means(sums: FloatArray, sizes: NDArray[np.number]) -> FloatArray:
-    """Return (n, K) statistics of (n, T) sums over tasks of a number of questions each."""
-    by_task = sums / sizes
-    micro = sums.sum(axis=1) / sizes.sum(axis=-1)
-    return np.column_stack([micro, by_task.mean(axis=1), by_task])
+def _mix(tasks: Sequence[str], shares: Mapping[str, float]) -> FloatArray:
+    """Return the shares of some tasks, sum 1."""
+    lacking = [task for task in tasks if task not in shares]
+    if lacking:
+        raise InputError(f"nothing says how much of the mix {', '.join(lacking)} is.")
+    given = np.array([shares[task] for task in tasks], np.float64)
+    if not given.sum() > 0:
+        raise InputError(f"{', '.join(tasks)}: none of these tasks is in the mix.")
+    return np.asarray(given / given.sum())
 
 
 def over_groups(
@@ -99,18 +128,19 @@ def over_groups(
         resamples: how often to draw.
         rng: of the draws.
     """
-    sums, counts = layout.cells(difference), layout.cells()
-    groups = len(layout.group_sizes)
-    block = max(1, _BLOCK // groups)
+    sums, weights = layout.cells(difference), layout.cells()
+    block = max(1, _BLOCK // layout.groups)
     drawn = []
     for start in range(0, resamples, block):
-        weights = rng.standard_exponential((min(block, resamples - start), groups))
-        drawn.append(_with_means(weights @ sums, weights @ counts))
-    there = np.concatenate([[groups, groups], (counts > 0).sum(axis=0)]).astype(np.float64)
-    freedom = np.maximum(there - 1, 1)
+        draws = rng.standard_exponential((min(block, resamples - start), layout.groups))
+        drawn.append((draws @ sums) / (draws @ weights))
+    # One group of many questions says little more than one of few: groups count by their weight.
+    there = layout.effective_groups
+    known = there > 1 + _ROUNDING
+    freedom = np.where(known, there - 1, 1)
     # The weights of n groups vary by (n - 1) / (n + 1); those of a mean's error vary by 1.
     variance = np.concatenate(drawn).var(axis=0) * (there + 1) / freedom
-    return "questions", np.where(there > 1, variance, np.inf), freedom
+    return "questions", np.where(known, variance, np.inf), np.maximum(freedom, 1)
 
 
 # --- seeds -------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visift.engine.lab import Examples, LocalLab
 from visift.methods.method import Method
@@ -19,6 +20,8 @@ from visift.models.ref import ModelRef
 from visift.training.recipe import Recipe
 from visift.training.tuned import TunedRef
 from visift.validate.arms import CONTROL, Arm, Ground, chosen_by, control_arm
+
+Rows = NDArray[np.int64]
 
 CHOSEN_BEFORE = "chosen in an earlier round"
 _ROUND = re.compile(r"(?P<arm>.+), round (?P<round>\d+) of (?P<rounds>\d+)")
@@ -42,13 +45,34 @@ def is_round(arm: str) -> bool:
     return _ROUND.fullmatch(arm) is not None
 
 
-def sizes(total: int, rounds: int) -> list[int]:
-    """Return how many records there are after every round: equal steps, rounded down."""
-    return [total * number // rounds for number in range(1, rounds + 1)]
+def sizes(total: int, rounds: int, kept: int = 0) -> list[int]:
+    """Return how many records there are after every round: equal steps, rounded down.
+
+    Args:
+        total: after the last one.
+        rounds: how many.
+        kept: of --keep, which are in before the first one.
+    """
+    return [kept + (total - kept) * number // rounds for number in range(1, rounds + 1)]
+
+
+def too_small(ground: Ground, rounds: int) -> bool:
+    """Return whether there are fewer records to choose than rounds."""
+    return ground.size - len(ground.pool.rows("kept")) < rounds
+
+
+def steps(ground: Ground, rounds: int) -> list[Ground]:
+    """Return what the arms of every round have in common: their size, and how much of it is text.
+
+    Each takes its text-only records from the beginning of one order, so that they only grow.
+    """
+    ends = sizes(ground.size, rounds, len(ground.pool.rows("kept")))
+    return [Ground.of(ground.pool, str(size)) for size in ends[:-1]] + [ground]
 
 
 def round_arms(
     ground: Ground,
+    name: str,
     method: Method,
     lab: LocalLab,
     base: ModelRef,
@@ -62,6 +86,7 @@ def round_arms(
 
     Args:
         ground: of the budget.
+        name: the method's, as it was asked for.
         method: with the seed of the draw; its model is what measures in the first round.
         lab: that answers it.
         base: what is tuned.
@@ -73,29 +98,42 @@ def round_arms(
         VisiftError: the method cannot choose from this pool.
     """
     if getattr(method, "model", None) is None:
-        yield f"{method.name} in rounds is left out: it measures with no model"
+        yield f"{name} in rounds is left out: it measures with no model"
         return
-    chosen = np.empty(0, np.int64)
-    for number, size in enumerate(sizes(ground.size, rounds), start=1):
-        rest = ground.pool.without(dict.fromkeys(chosen.tolist(), CHOSEN_BEFORE))
-        step = Ground.of(rest, str(size - len(chosen) + len(rest.rows("kept")) * (number > 1)))
-        choice = chosen_by(step, method, lab)
-        arm = step.arm(round_name(method.name, number, rounds), choice.rows, seed)
-        chosen = np.unique(np.concatenate([chosen, arm.rows]))
-        yield replace(arm, rows=chosen)
+    if too_small(ground, rounds):
+        yield f"{name} in rounds is left out: there are fewer records to choose than rounds"
+        return
+    chosen = ground.pool.rows("kept")
+    for number, step in enumerate(steps(ground, rounds), start=1):
+        found = _next(step, chosen, method, lab, seed)
+        chosen = np.concatenate([chosen, found.rows[~np.isin(found.rows, chosen)]])
+        rows = np.concatenate([chosen, step.text_rows(seed)])
+        yield Arm(round_name(name, number, rounds), rows, seed, filled=found.filled)
         if number < rounds:
-            method = _measuring_with(method, _tuned(lab, base, recipe, chosen))
+            method = _measuring_with(method, _tuned(lab, base, recipe, rows))
+
+
+def _next(step: Ground, chosen: Rows, method: Method, lab: LocalLab, seed: int) -> Arm:
+    """Return what a method adds in a round, and the kept records; text-only ones left out."""
+    more = step.chosen - len(chosen)
+    if more < 1:  # all that the round adds is text-only
+        return Arm("", chosen, seed)
+    rest = step.visual.without(dict.fromkeys(chosen.tolist(), CHOSEN_BEFORE))
+    kept = rest.rows("kept")
+    here = Ground(rest, rest, step.budget, more + len(kept), int(rest.text_only[kept].sum()))
+    return here.arm("", chosen_by(here, method, lab).rows, seed)
 
 
 def control_rounds(ground: Ground, lab: LocalLab, rounds: int, seed: int) -> Iterator[Arm]:
     """Yield `stratified` at the sizes of all rounds but the last, which is the arm itself."""
-    for number, size in enumerate(sizes(ground.size, rounds)[:-1], start=1):
-        step = Ground.of(ground.pool, str(size))
+    if too_small(ground, rounds):
+        return
+    for number, step in enumerate(steps(ground, rounds)[:-1], start=1):
         arm = control_arm(step, CONTROL, lab, seed)
         yield replace(arm, name=round_name(CONTROL, number, rounds))
 
 
-def _tuned(lab: LocalLab, base: ModelRef, recipe: Recipe, rows: np.ndarray) -> TunedRef:
+def _tuned(lab: LocalLab, base: ModelRef, recipe: Recipe, rows: Rows) -> TunedRef:
     """Return the base tuned on some rows; trained now, because what follows may tune it further."""
     tuned = lab.finetune(base, recipe, Examples(rows)).model
     assert isinstance(tuned, TunedRef)
@@ -103,7 +141,8 @@ def _tuned(lab: LocalLab, base: ModelRef, recipe: Recipe, rows: np.ndarray) -> T
     if training.is_needed:
         from visift.models.devices import available
 
-        training.run(available(base.device), lab.progress)
+        # On one device, as the trial that has the same name.
+        training.run(available(base.device)[:1], lab.progress)
     return tuned
 
 

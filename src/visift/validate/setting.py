@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -12,28 +14,32 @@ import pyarrow.parquet as pq
 from visift.amounts import counted
 from visift.config import RunConfig
 from visift.engine.executor import Executor
-from visift.engine.lab import LocalLab
+from visift.engine.lab import Examples, LocalLab
 from visift.engine.progress import Progress
 from visift.errors import InputError
 from visift.files import disk_errors
 from visift.pool.annotations import Annotations
+from visift.pool.disjoint import must_be_disjoint
 from visift.pool.labelled import TeacherLabels
 from visift.pool.pool import Pool
 from visift.run import lab_for
 from visift.say import Say
+from visift.signals.hashes import ImageHash
 from visift.signals.imported import Imported, SignalFile
 from visift.staff import cache_folder, staffing
+from visift.unusable import Quarantine
 from visift.validate.arms import Ground
 from visift.validate.decontamination import Contamination, find_contamination
 from visift.validate.evaluation import Sheet
 from visift.validate.gathering import Clock, Gathered, gather
 from visift.validate.request import Request
 from visift.validate.running import Bench, TrialProgress
-from visift.validate.splitting import HELD_OUT, Questions, hold_out
+from visift.validate.splitting import HELD_OUT, Questions, hold_out, tasks_of
 from visift.wanted import open_labels
 
 SECONDS = "seconds.json"
 CONTAMINATION = "contamination.parquet"
+_SHOWN = 5
 
 
 class LoopProgress(Progress, TrialProgress, Protocol):
@@ -54,6 +60,7 @@ class Setting:
         imported: numbers measured elsewhere.
         teacher: labels of records.
         labs: those that were made for methods.
+        notices: what a reader should know of all budgets.
     """
 
     request: Request
@@ -65,6 +72,7 @@ class Setting:
     imported: Imported
     teacher: TeacherLabels
     labs: list[LocalLab] = field(default_factory=list)
+    notices: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -97,7 +105,45 @@ class Setting:
         rows = rows[~asking.unannotated[rows]]
         if not len(rows):
             raise InputError("holds no question.", where=", ".join(request.questions))
+        must_be_disjoint(opened, np.flatnonzero(opened.has_role("target")), asking)
         return cls(request, run, opened, Questions.of(asking, rows), *rest)
+
+    @property
+    def shares(self) -> Mapping[str, int] | None:
+        """Candidates of every task, what is held out among them; None where others are asked about.
+
+        All questions together are to stand for the pool: of a large task, fewer are held out.
+        """
+        if self.request.questions:
+            return None
+        there = tasks_of(self.pool, self.pool.rows("candidate"))
+        return Counter(there) + Counter(self.questions.tasks)
+
+    def readable(self, say: Say) -> Setting:
+        """Return the setting without the candidates that show an image which cannot be decoded.
+
+        Methods that measure would set them aside and take others, and controls would lose them
+        only in training: so that all arms choose from the same records, they are decoded now.
+
+        Raises:
+            TooManyUnusable: more of them than is allowed.
+        """
+        rows = self.pool.rows("candidate")
+        shown = rows[np.diff(self.pool.images.offsets)[rows] > 0]
+        if not len(shown):
+            return self
+        values = self._plain_lab(self.pool).measure(ImageHash(), Examples(shown))
+        bad = shown[~values.ok(shown)]
+        if not len(bad):
+            return self
+        reasons = (str(why) for why in values.reasons(bad))
+        lost = Quarantine(dict(zip(bad.tolist(), reasons, strict=True)))
+        both = Quarantine.of(self.pool.set_aside(), lost.reasons)
+        both.check(self.pool, self.request.allowed, "What is measured is kept.")
+        say("Set aside", lost.summary())
+        notice = f"set aside before anything was chosen: {lost.summary()}"
+        pool = self.pool.without(lost.reasons)
+        return replace(self, pool=pool, notices=(*self.notices, notice))
 
     def lab(self) -> LocalLab:
         """Return a lab for one method."""
@@ -114,15 +160,23 @@ class Setting:
     def asked(self, say: Say) -> tuple[Questions, Contamination]:
         """Return the questions that count, and those that stand in the pool."""
         asked = self.questions
-        there = np.concatenate([self.pool.rows("kept"), self.pool.rows("candidate")])
+        roles = [self.pool.rows(role) for role in ("kept", "candidate", "target")]
+        there, free = np.concatenate(roles), len(roles[0]) + len(roles[1])
         tasks = len(set(asked.tasks))
         groups = len(np.unique(asked.groups))
         label = "Questions" if self.request.questions else "Held out"
         say(
             label,
             f"{counted(len(asked), 'record')} of {counted(tasks, 'task')} in "
-            f"{counted(groups, 'image group')}; {len(there):,} are left to choose from",
+            f"{counted(groups, 'image group')}; {free:,} are left to choose from",
         )
+        silent = sorted(set(self.shares or ()) - set(asked.tasks))
+        if silent:
+            few = "their records are too few, or share their images with too many"
+            say(
+                "Note",
+                f"nothing is asked about {counted(len(silent), 'task')} ({few}): {_named(silent)}",
+            )
         labs = self._plain_lab(asked.pool), self._plain_lab(self.pool)
         met = find_contamination(labs[0], asked, labs[1], there, self.request.near_bits)
         path = self.output / CONTAMINATION
@@ -150,7 +204,9 @@ class Setting:
         text = f", {ground.text:,} of them text-only" if ground.text else ""
         say("Budget", f"{budget}: {counted(ground.size, 'record')} in every arm{text}")
         clock = Clock.open(self.output / SECONDS)
-        return gather(self.request, ground, self.lab, clock, say)
+        found = gather(self.request, ground, self.lab, clock, say)
+        found.notices += self.notices
+        return found
 
     def bench(self, asked: Questions, sheet: Sheet, trials: int) -> tuple[Bench, Executor]:
         """Return what all trials have in common, and who carries them out."""
@@ -175,3 +231,8 @@ class Setting:
         """Return the paths of the checkpoints that methods measure with."""
         trainings = (training for lab in self.labs for training in lab.trainings)
         return frozenset(str(training.tuned.path) for training in trainings)
+
+
+def _named(tasks: Sequence[str]) -> str:
+    more = f" and {len(tasks) - _SHOWN} more" if len(tasks) > _SHOWN else ""
+    return ", ".join(tasks[:_SHOWN]) + more

@@ -67,7 +67,7 @@ class ArmScore:
 
     Attributes:
         arm: its name.
-        micro: mean over questions.
+        micro: mean in the mix of tasks, see `statistics.Comparison`.
         macro: mean over tasks.
         tasks: mean of every task.
         models: how many were trained.
@@ -85,9 +85,9 @@ class ArmScore:
     selection_spread: float | None
 
 
-def arm_scores(results: Results) -> list[ArmScore]:
-    """Return what every arm scored; raises `InputError` as `compare` does."""
-    layout = Layout.of(results)
+def arm_scores(results: Results, *, shares: Mapping[str, float] | None = None) -> list[ArmScore]:
+    """Return what every arm scored; arguments and errors are those of `statistics.compare`."""
+    layout = Layout.of(results, shares)
     return [_arm_score(results, name, layout) for name in results.arm_names]
 
 

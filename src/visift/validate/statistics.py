@@ -2,9 +2,10 @@
 
 A difference has three sources of chance: which rows a selection seed drew, which model a training
 seed made of them, and which images the questions are about. Each is resampled on its own, whole
-units at a time, and the variances are added [ours]: resampling all three at once would count the
-chance of a single answer three times. The interval is Student's, with the degrees of freedom of
-Satterthwaite: with five seeds the percentiles of a bootstrap are too narrow.
+units at a time, and the variances are added [ours]. The chance of a single answer, of one model on
+one question, is then in every source: intervals are a little wider than they need to be. They are
+Student's, with the degrees of freedom of Satterthwaite: with five seeds the percentiles of a
+bootstrap are too narrow.
 """
 
 from __future__ import annotations
@@ -74,9 +75,10 @@ class Comparison:
     Attributes:
         method: the arm.
         control: what it is compared with.
-        micro: difference over all questions, in the mix in which they were asked.
+        micro: difference in the mix of tasks, see `shares`.
         macro: difference of the mean over tasks, each counting the same.
         tasks: difference of every task.
+        shares: of every task in the mix, sum 1.
         errors: standard error of `micro` from `selection seeds`, `training seeds` and `questions`;
             what was drawn once only is not there.
         task_error: standard error of `macro` if other tasks had been asked, None with one task.
@@ -86,6 +88,7 @@ class Comparison:
         selection_seeds: how many method and control have.
         questions: how many.
         groups: image groups that they are about.
+        effective_groups: how many image groups of equal weight say as much about `micro`.
     """
 
     method: str
@@ -93,6 +96,7 @@ class Comparison:
     micro: Estimate
     macro: Estimate
     tasks: Mapping[str, Estimate] = field(repr=False)
+    shares: Mapping[str, float] = field(repr=False)
     errors: Mapping[str, float]
     task_error: float | None
     left_out: Mapping[str, float] = field(repr=False)
@@ -101,6 +105,7 @@ class Comparison:
     selection_seeds: tuple[int, int]
     questions: int
     groups: int
+    effective_groups: float
 
     @property
     def worst(self) -> str:
@@ -119,6 +124,7 @@ def compare(
     method: str,
     control: str,
     *,
+    shares: Mapping[str, float] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
@@ -128,13 +134,16 @@ def compare(
         results: with both arms.
         method: an arm.
         control: another one.
+        shares: how much of the mix each task is, in any unit (records of the pool, say); tasks
+            without questions do not count. Numbers of questions by default.
         resamples: how often each source of chance is drawn anew.
         seed: of the draws.
 
     Raises:
-        InputError: no such arm, or one whose seeds are neither crossed nor paired.
+        InputError: no such arm, one whose seeds are neither crossed nor paired, or a task without
+            a share.
     """
-    layout = Layout.of(results)
+    layout = Layout.of(results, shares)
     ours, theirs = Models.of(results, method, layout), Models.of(results, control, layout)
     difference = ours.scores - theirs.scores
     rng = np.random.default_rng(seed)
@@ -144,7 +153,8 @@ def compare(
         *over_seeds("training seeds", paired(ours, theirs, matched), resamples, rng),
         *over_seeds("selection seeds", [ours.by_selection, theirs.by_selection], resamples, rng),
     ]
-    estimates = _estimates(layout.statistics(difference[None])[0], sources)
+    values = layout.statistics(difference[None])[0]
+    estimates = _estimates(values, sources)
     variances: dict[str, float] = {}
     for name, variance, _ in sources:
         variances[name] = variances.get(name, 0.0) + float(variance[0])
@@ -155,14 +165,16 @@ def compare(
         micro=estimates[0],
         macro=estimates[1],
         tasks=by_task,
+        shares=dict(zip(layout.tasks, layout.shares.tolist(), strict=True)),
         errors={name: math.sqrt(variance) for name, variance in variances.items()},
         task_error=task_error([one.value for one in by_task.values()], resamples, rng),
-        left_out=layout.left_out(difference),
+        left_out=layout.left_out(values[2:]),
         matched=matched,
         training_seeds=min(len(ours.training_seeds), len(theirs.training_seeds)),
         selection_seeds=(ours.selections, theirs.selections),
         questions=len(results.questions),
-        groups=len(layout.group_sizes),
+        groups=layout.groups,
+        effective_groups=float(layout.effective_groups[0]),
     )
 
 

@@ -54,6 +54,14 @@ def difference(one: Comparison, interval: tuple[float, float] | None = None) -> 
     return f"{points(one.micro.value)} ({points(low)} to {points(high)})"
 
 
+def equal_lines(compared: Sequence[Comparison]) -> list[str]:
+    """Return how methods stand against random arms that cost as much, one sentence each."""
+    return [
+        f"{one.method} against {one.control.partition(' (')[0]}: {difference(one)} points."
+        for one in compared
+    ]
+
+
 def _cost(one: Judged, arm: str) -> str:
     found = one.savings.get(arm)
     if found is None or found.once is None or arm == FULL:

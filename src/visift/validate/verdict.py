@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,11 @@ Word = Literal["better", "no evidence", "worse"]
 #: Training seeds that a verdict needs: with three, a spread of 1.1 points from seed to seed hides
 #: anything below 2.5 points.
 TRAINING_SEEDS = 5
-#: Chance of a false verdict among all methods that are tested together.
+#: Draws of the control that a verdict needs: with one, its own luck passes for the method's merit.
+SELECTION_SEEDS = 3
+#: Image groups of equal weight that a verdict needs.
+GROUPS = 3
+#: Chance of a false verdict among all methods that are tested together, at one budget.
 ALPHA = 0.05
 
 
@@ -61,33 +65,37 @@ class Verdict:
             )
         return (
             f"{here.method} is {self.word} than {here.control}: {measured}, with "
-            f"{counted(here.training_seeds, 'training seed')}."
+            f"{counted(here.training_seeds, 'training seed')}{_among(self.methods, ', ')}."
         )
 
     def facts(self) -> dict[str, Any]:
         """Return everything as plain values, differences as fractions of 1, for JSON."""
         here = self.comparison
         low, high = self.interval
+        spread = here.left_out_range
         return {
             "method": here.method,
             "control": here.control,
             "verdict": self.word,
             "sentence": self.sentence,
             "reasons": list(self.reasons),
-            "micro": {**_facts(here.micro), "adjusted_interval": _finite([low, high])},
+            "micro": {**_facts(here.micro), "adjusted_interval": finite([low, high])},
             "adjusted_p": self.p,
             "methods_tested": self.methods,
             "macro": _facts(here.macro),
             "macro_error_over_tasks": here.task_error,
             "worst_task": here.worst,
             "tasks": {task: _facts(one) for task, one in here.tasks.items()},
+            "shares": dict(here.shares),
             "without_one_task": dict(here.left_out),
-            "errors": {name: _finite([error])[0] for name, error in here.errors.items()},
+            "without_one_task_range": None if spread is None else list(spread),
+            "errors": {name: finite([error])[0] for name, error in here.errors.items()},
             "training_seeds": here.training_seeds,
             "selection_seeds": list(here.selection_seeds),
             "matched_training_seeds": here.matched,
             "questions": here.questions,
             "image_groups": here.groups,
+            "effective_image_groups": here.effective_groups,
         }
 
 
@@ -96,26 +104,32 @@ def verdicts(
     methods: Sequence[str],
     control: str,
     *,
+    shares: Mapping[str, float] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[Verdict]:
-    """Judge methods against a control, all of them together.
+    """Judge methods against a control, all of them together, at one budget.
 
-    A method is better if it was trained with at least five seeds, if the interval of its
-    difference over all questions, adjusted for the number of methods, lies above 0, and if the
-    mean over tasks does not point the other way; worse likewise. Otherwise there is no evidence.
+    A method is better if it was trained with at least five seeds and its control drawn at least
+    three times, if the interval of its difference, adjusted for the number of methods, lies above
+    0, and if the mean over tasks does not point the other way; worse likewise. Otherwise there is
+    no evidence.
 
     Args:
         results: with the questions of tasks that count only, see `standing.check_tasks`.
         methods: arms to judge.
         control: the arm to judge them by.
-        resamples: see `statistics.compare`.
+        shares: see `statistics.compare`.
+        resamples: likewise.
         seed: of the resampling.
 
     Raises:
-        InputError: no such arm, or seeds that are neither crossed nor paired.
+        InputError: see `statistics.compare`.
     """
-    compared = [compare(results, m, control, resamples=resamples, seed=seed) for m in methods]
+    compared = [
+        compare(results, method, control, shares=shares, resamples=resamples, seed=seed)
+        for method in methods
+    ]
     raw = [one.micro.p for one in compared]
     rank = {at: place for place, at in enumerate(sorted(range(len(raw)), key=raw.__getitem__))}
     return [
@@ -138,6 +152,14 @@ def _reasons(comparison: Comparison, p: float, alpha: float, methods: int) -> li
     seeds, micro, macro = comparison.training_seeds, comparison.micro, comparison.macro
     if seeds < TRAINING_SEEDS:
         reasons.append(f"{counted(seeds, 'training seed')}; a verdict needs {TRAINING_SEEDS}")
+    if (draws := comparison.selection_seeds[1]) < SELECTION_SEEDS:
+        often = "once" if draws == 1 else "twice"
+        reasons.append(f"{comparison.control} was drawn {often}; a verdict needs {SELECTION_SEEDS}")
+    if comparison.effective_groups < GROUPS:
+        reasons.append(
+            f"questions on few images ({comparison.effective_groups:.1f} of equal weight); a "
+            f"verdict needs {GROUPS}"
+        )
     if p > ALPHA:
         reasons.append(_within_chance(micro, alpha, methods))
     if micro.value * macro.value < 0:
@@ -146,14 +168,30 @@ def _reasons(comparison: Comparison, p: float, alpha: float, methods: int) -> li
 
 
 def _within_chance(micro: Estimate, alpha: float, methods: int) -> str:
-    among = f" among {methods} methods" if methods > 1 else ""
     low, high = micro.interval(alpha)
     if not low <= 0 <= high:  # Holm stops at the first method that is not significant
         return "a method with a clearer difference is within chance already"
     least = micro.detectable(alpha)
     known = least > 0 and math.isfinite(least)
     reach = f" (less than {100 * least:.1f} points may be missed)" if known else ""
-    return f"that is within chance{among}{reach}"
+    return f"that is within chance{_among(methods)}{reach}"
+
+
+def _among(methods: int, before: str = " ") -> str:
+    return f"{before}among {methods} methods at one budget" if methods > 1 else ""
+
+
+def task_line(comparison: Comparison) -> str | None:
+    """Return how much hangs on single tasks, as a sentence; None with one task."""
+    spread = comparison.left_out_range
+    if spread is None:
+        return None
+    worst = comparison.worst
+    low, high = map(points, spread)
+    return (
+        f"Worst task: {worst} ({points(comparison.tasks[worst].value)} points); without one task "
+        f"in turn: {low} to {high} points."
+    )
 
 
 def caveats(comparison: Comparison) -> list[str]:
@@ -186,7 +224,7 @@ def points(difference: float) -> str:
 
 
 def _facts(estimate: Estimate) -> dict[str, Any]:
-    error, low, high = _finite([estimate.error, *estimate.interval()])
+    error, low, high = finite([estimate.error, *estimate.interval()])
     return {
         "difference": estimate.value,
         "standard_error": error,
@@ -195,6 +233,6 @@ def _facts(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def _finite(values: Sequence[float]) -> list[float | None]:
-    """Return numbers as JSON can hold them."""
+def finite(values: Sequence[float]) -> list[float | None]:
+    """Return numbers as JSON can hold them: None for one that is not finite."""
     return [value if math.isfinite(value) else None for value in values]

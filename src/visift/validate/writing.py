@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from visift.amounts import counted, duration
 from visift.files import disk_errors, write_atomically
 from visift.report.verdict import write_verdict
 from visift.validate.arms import CONTROL
-from visift.validate.cost import plain
+from visift.validate.cost import Saving, plain
 from visift.validate.judging import Judged
 from visift.validate.rounds import control_of, is_round
 from visift.validate.standing import TaskCheck
@@ -33,12 +33,13 @@ from visift.validate.tables import (
     arm_table,
     benchmark_table,
     check_table,
+    equal_lines,
     in_markdown,
     markdown_table,
     round_table,
     task_table,
 )
-from visift.validate.verdict import caveats
+from visift.validate.verdict import Verdict, caveats, task_line
 
 if TYPE_CHECKING:
     from visift.validate.loop import Validated
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 VERDICT, RESULTS, ARMS, PAGE = "verdict.json", "results.parquet", "arms.parquet", "VERDICT.md"
 BENCHMARKS = "benchmarks.parquet"
 REPORT, REPORT_PAGE = "report", "report/index.html"
+#: Where no task counts.
+_NO_SAVING = Saving(None, None, None)
 NO_TASK_COUNTS = (
     "No task counts: the model tuned on everything beats the commonest answer of none of them by "
     "three standard errors, so that nothing can be said."
@@ -63,7 +66,7 @@ def write_validation(done: Validated) -> None:
             pq.write_table(pa.concat_tables(tables), folder / BENCHMARKS)
         write_atomically(folder / PAGE, page(done).encode())
         found = facts(done)
-        text = json.dumps(found, indent=1, ensure_ascii=False)
+        text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(folder / VERDICT, f"{text}\n".encode())
     write_verdict(found, folder / REPORT)
 
@@ -115,7 +118,11 @@ def facts(done: Validated) -> dict[str, Any]:
         },
         "budgets": [_budget(one) for one in done.judged],
         "benchmarks": [
-            {**one.facts(), "others": [other(comparison) for comparison in one.beside]}
+            {
+                **one.facts(),
+                "others": [other(comparison) for comparison in one.beside],
+                "equals": [other(comparison) for comparison in one.equals],
+            }
             for one in done.benchmarks
         ],
         "seconds": done.seconds,
@@ -134,9 +141,10 @@ def _budget(one: Judged) -> dict[str, Any]:
             {**dataclasses.asdict(score), "loss": one.losses.get(score.arm)} for score in one.scores
         ],
         "others": [other(comparison) for comparison in one.beside],
+        "equals": [other(comparison) for comparison in one.equals],
         "rounds": list(_rounds(one)),
-        "cost": [plain(cost, one.savings[cost.arm]) for cost in one.costs if one.savings],
-        "notices": _told(one),
+        "cost": [plain(cost, one.savings.get(cost.arm, _NO_SAVING)) for cost in one.costs],
+        "notices": told(one),
     }
 
 
@@ -163,12 +171,12 @@ def _rounds(one: Judged) -> Iterator[dict[str, Any]]:
         }
 
 
-def _told(one: Judged) -> list[str]:
+def told(one: Judged) -> list[str]:
     """Return what a reader should know of a budget."""
-    told = [*one.notices]
+    said = [*one.notices]
     for verdict in one.verdicts:
-        told += caveats(verdict.comparison)
-    return list(dict.fromkeys(told))
+        said += caveats(verdict.comparison)
+    return list(dict.fromkeys(said))
 
 
 def other(one: Comparison) -> dict[str, Any]:
@@ -202,9 +210,7 @@ def _page(done: Validated) -> Iterator[str]:
         yield from _judged(one)
     for benchmarked in done.benchmarks:
         yield from (f"## Benchmarks at {in_markdown(benchmarked.budget)}, by lmms-eval", "")
-        for verdict in benchmarked.verdicts:
-            yield f"- {in_markdown(verdict.sentence)}"
-        yield ""
+        yield from _verdicts(benchmarked.verdicts, benchmarked.equals)
         yield from markdown_table(benchmark_table(benchmarked))
     yield from ("## How", "", *_how(done))
 
@@ -212,9 +218,7 @@ def _page(done: Validated) -> Iterator[str]:
 def _judged(one: Judged) -> Iterator[str]:
     if not one.counting:
         yield from (NO_TASK_COUNTS, "")
-    for verdict in one.verdicts:
-        yield f"- {in_markdown(verdict.sentence)}"
-    yield ""
+    yield from _verdicts(one.verdicts, one.equals)
     if one.scores:
         yield from markdown_table(arm_table(one))
         yield (
@@ -229,7 +233,17 @@ def _judged(one: Judged) -> Iterator[str]:
         yield from markdown_table(task_table(one))
     yield from ("### Which tasks count, by the full arm alone", "")
     yield from markdown_table(check_table(one))
-    yield from (f"- {in_markdown(text)}" for text in _told(one))
+    yield from (f"- {in_markdown(text)}" for text in told(one))
+    yield ""
+
+
+def _verdicts(found: Sequence[Verdict], equals: Sequence[Comparison]) -> Iterator[str]:
+    for verdict in found:
+        yield f"- {in_markdown(verdict.sentence)}"
+        line = task_line(verdict.comparison)
+        if line is not None:
+            yield f"  {in_markdown(line)}"
+    yield from (f"- {in_markdown(line)}" for line in equal_lines(equals))
     yield ""
 
 
