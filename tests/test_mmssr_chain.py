@@ -202,7 +202,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     """A larger demo, rated by a scorer that learnt from 300 labelled records."""
     folder = tmp_path_factory.mktemp("learnt")
     write_demo_pool(folder / "demo", records=1000)
-    settings = ("labelled=300", "recipe=tiny,epochs:3")
+    settings = ("labelled=300", "recipe=tiny,epochs:3", "styler_recipe=tiny,epochs:16")
     with teaching(folder / "demo") as url:
         chain = Chain(folder / "demo", url, folder, settings, workers=2)
         for command in (chain.select, chain.annotate, chain.select):
@@ -219,13 +219,16 @@ def test_the_scorer_agrees_with_the_teacher_above_chance(learnt: Chain) -> None:
     assert len(mixed) >= 4
     gain = sum(one["exact"] - one["chance_exact"] for one in mixed) / len(mixed)
     assert gain > 0.05
+    styles = agreement["styles"]
+    assert styles["f1"] >= styles["chance_f1"]
 
 
 @pytest.mark.slow
 def test_customised_selection_shifts_the_mix_and_measures_nothing(learnt: Chain) -> None:
     keys = ("optical_character_recognition", "attribute_identification")
     custom = replace(learnt, settings=(*learnt.settings, f"capabilities={','.join(keys)}"))
-    finish([*custom.select, "-o", str(learnt.folder / "custom")])
+    labels = learnt.out / "labels" / "labels.parquet"
+    finish([*custom.select, "-o", str(learnt.folder / "custom"), "--labels", str(labels)])
     manifest = json.loads((learnt.folder / "custom" / "manifest.json").read_text())
     assert not any(entry["measured"] for entry in manifest["cost"]["ledger"])
     means = {}

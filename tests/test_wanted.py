@@ -208,3 +208,9 @@ def test_methods_that_need_answers_say_so_before_anything_is_opened(tmp_path: Pa
             photos(tmp_path), method="mllm_selector", model="builtin:tiny", budget=12,
             output=tmp_path / "out", cache=tmp_path / "cache",
         )  # fmt: skip
+
+
+def test_labels_are_for_methods_that_learn_from_them(tmp_path: Path) -> None:
+    pool = photos(tmp_path)
+    with pytest.raises(InputError, match=r"random does not learn from --labels\."):
+        select(pool, method="random", budget=2, output=tmp_path / "out", labels="labels.parquet")

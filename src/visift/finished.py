@@ -49,6 +49,7 @@ class Run:
         identities: of the signals that were measured or read from the store.
         seconds: how long the run took.
         annotations: conversations that were written for chosen images.
+        labels: what the files of a teacher's labels that it learnt from are known by.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Run:
     identities: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     seconds: float = field(default=0.0, repr=False)
     annotations: Annotations = field(default_factory=Annotations, repr=False)
+    labels: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         return f"Run({self.folder}: {self.config.method}, {self.selection!r})"

@@ -220,7 +220,8 @@ def execute(
         run = run_of(folder.path, config, pool, used, selection, choice.rows, found)
         seconds = time.monotonic() - started
         run = replace(run, ledger=lab.ledger, identities=lab.identities(), seconds=seconds)
-        run = replace(run, annotations=annotations)
+        learnt = teacher.files if getattr(asked.method, "reads_labels", False) else ()
+        run = replace(run, annotations=annotations, labels=learnt)
         folder.write(run, say)
     return replace(run, seconds=time.monotonic() - started)
 
@@ -310,6 +311,10 @@ def understand(config: RunConfig, output: Path) -> Asked:
             f'the method "{config.method}" needs a budget.', fix="For example: --budget 15%"
         )
     must_read_targets(method, config.pool.target)
+    if config.labels and not getattr(method, "reads_labels", False):
+        raise InputError(
+            f"{method.name} does not learn from --labels.", fix="mmssr does. Or leave it out."
+        )
     for trainer in config.export:
         check_trainer(trainer)
     for name in config.pool.files:

@@ -167,6 +167,7 @@ def _manifest(run: Run) -> dict[str, Any]:
         "versions": _versions(bool(identities)),
         "pool": [{**_fingerprint(file.reader), "role": file.role} for file in run.pool.files],
         "annotations": _annotations(run),
+        "labels": [dict(one) for one in run.labels],
         "method": run.config.method,
         "settings": [dataclasses.asdict(setting) for setting in run.settings],
         "model": _model(run.config.model, bool(identities)),

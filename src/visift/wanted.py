@@ -168,7 +168,8 @@ def label_command(todo: Path, pool: Pool, need: AnnotationNeeded) -> str:
     asked += ["--image-folder", str(pool.roots[0].path)]
     name = LABELS
     if not need.styles:
-        name = "-".join([LABELS, *need.capabilities])
+        more = len(need.capabilities) - 1
+        name = f"{LABELS}-{need.capabilities[0]}" + (f"-and-{more}-more" if more else "")
         asked += ["--only", ",".join(need.capabilities)]
     strange = [key for key in need.capabilities if key not in CAPABILITIES]
     if strange:
@@ -185,7 +186,7 @@ def how_to_label(todo: Path, pool: Pool, need: AnnotationNeeded) -> str:
             "command again:",
             label_command(todo, pool, need),
             in_tokens(todo, Taxonomy.read()),
-            "(or hand in ratings that you have: --labels FILE; or numbers for every record: "
-            "--signals FILE)",
+            "(labelled already, for another output or elsewhere: --labels FILE; numbers for every "
+            "record: --signals FILE)",
         ]
     )

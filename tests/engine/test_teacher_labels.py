@@ -62,6 +62,7 @@ def test_records_that_nobody_could_label_are_not_asked_for_again(
 
 def test_labels_handed_in_say_which_records_are_labelled(pool: Pool, tmp_path: Path) -> None:
     teacher = {"scores": {"ocr": {1: 2.0, 3: 4.0}}, "styles": {1: ("a",)}, "handed_in": True}
+    teacher["named"] = frozenset({1, 3})
     for kind in (LocalLab, CountingLab):
         found = lab_of(pool, tmp_path, kind, **teacher).labels(ROWS, ["ocr"])
         assert found.rows.tolist() == [1, 3]

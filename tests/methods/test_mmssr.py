@@ -17,13 +17,18 @@ from helpers import open_records, put_images, talk
 from methods.choosing import chosen
 from methods.handed_in import pool_of
 from reference import mmssr as printed
+from visift.annotate.capabilities import CAPABILITIES
 from visift.budget import Budget
 from visift.engine.counting import CountingLab
 from visift.engine.lab import LocalLab
 from visift.errors import AnnotationNeeded, InfeasibleBudget, InputError
+from visift.methods.cutting import row_tokens
 from visift.methods.method import build, settings
 from visift.methods.mmssr import MMSSR, Inputs
+from visift.methods.mmssr_names import capability_keys
+from visift.methods.mmssr_order import Field, within_budget
 from visift.methods.mmssr_raters import Teacher
+from visift.methods.mmssr_sampling import Sample
 from visift.pool.labelled import Labels
 from visift.pool.pool import Pool
 from visift.selection import Choice, Selection
@@ -89,7 +94,8 @@ def test_u8_no_rating_in_one_capability_leaves_the_other(tmp_path: Path) -> None
 
 def test_u10_bins_are_styles_and_sources(tmp_path: Path) -> None:
     pool = pool_of(tmp_path, "ab.")
-    signals = ratings(tmp_path, {OCR: [5, 4, 3]}, [["yes/no", "yes/no"], [], ["comparison"]])
+    said = [["yes/no", "yes/no"], None, ["comparison"]]
+    signals = ratings(tmp_path, {OCR: [5, 4, 3]}, said)
     choice = chosen(pool, "mmssr", 3, signals=signals, capabilities=OCR)
     assert choice.group == ["yes/no+a", "other+b", "comparison+unknown"]
     assert choice.facts["without_style"] == 1
@@ -164,6 +170,10 @@ def test_ratings_beyond_the_scale_are_none(tmp_path: Path) -> None:
     assert sorted(choice.rows.tolist()) == [2, 3]
     assert choice.facts["ratings_beyond_5"] == 2
     assert np.isnan(choice.columns[f"score.{OCR}"][:2]).all()
+    signals = ratings(tmp_path, {OCR: [4.6, NONE, 3, NONE]}, [["yes/no"]] * 4)
+    choice = chosen(pool, "mmssr", 1, signals=signals, capabilities=OCR)
+    assert choice.reasons == ["optical character recognition 3 of 5, style yes/no + a"]
+    assert (choice.facts["ratings_beyond_5"], choice.facts["without_rating"]) == (1, {OCR: 3})
 
 
 def test_styles_nobody_offered_are_other_or_their_own(tmp_path: Path) -> None:
@@ -206,6 +216,7 @@ def test_text_only_rows(text_only: str, visual: int, text: int, tmp_path: Path) 
         assert (choice.rows[:4] >= 8).all()
     if text_only == "drop":
         assert choice.status[9] == "text-only: dropped"
+    assert choice.facts["left_out"] == ({"text-only": 4} if text_only == "drop" else {})
 
 
 def test_text_only_rows_are_rated_where_asked(tmp_path: Path) -> None:
@@ -243,6 +254,40 @@ def test_budgets_that_count_something_else(budget: str, tmp_path: Path) -> None:
         chosen(pool, "mmssr", "9-images", signals=signals, capabilities=OCR, thr=3)
 
 
+@pytest.mark.parametrize("budget", ["60-tokens", "2-records"])
+def test_a_budget_for_less_than_is_always_in_is_refused(budget: str, tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, "aaaaaaaa", "....")
+    tokens = int(row_tokens(pool, Budget.parse("1-tokens"))[8:].sum())
+    signals = ratings(tmp_path, {OCR: [1, 2, 3, 4, 5, 1, 2, 3]}, [["yes/no"]] * 8)
+    given = {"signals": signals, "capabilities": OCR, "text_only": "keep"}
+    wanted = budget if budget == "2-records" else f"{tokens - 1}-tokens"
+    with pytest.raises(InfeasibleBudget, match="always in"):
+        chosen(pool, "mmssr", wanted.removesuffix("-records"), **given)
+    if budget == "60-tokens":
+        exactly = chosen(pool, "mmssr", f"{tokens}-tokens", **given)
+        assert sorted(exactly.rows.tolist()) == [8, 9, 10, 11]
+
+
+def test_the_size_of_a_budget_in_tokens_is_found_beside_much_that_is_always_in(
+    tmp_path: Path,
+) -> None:
+    records = [talk("long " * 4000, "yes")] * 5 + [talk(f"q{i}", "short " * 20) for i in range(400)]
+    pool = open_records(tmp_path, records)
+    asked = list[int]()
+
+    def take(n: int) -> Sample:
+        asked.append(n)
+        none = np.zeros(n, np.int64)
+        return Sample(np.arange(n), none, none, none.astype(bool), ())
+
+    field = Field(np.arange(5), np.arange(5, 405), np.arange(0), (0, 0), 400, take)
+    costs = row_tokens(pool, Budget.parse("1-tokens"))
+    limit = int(costs[:5].sum() + costs[5:].sum() // 3)
+    order = within_budget(pool, field, Budget.parse(f"{limit}-tokens"))
+    assert 0 <= limit - costs[order.rows].sum() <= costs[5:].max()
+    assert len(asked) <= 4
+
+
 def test_without_a_budget_a_tenth_is_chosen(tmp_path: Path) -> None:
     pool = pool_of(tmp_path, "a" * 20)
     signals = ratings(tmp_path, {OCR: [5] * 20}, [["yes/no"]] * 20)
@@ -277,6 +322,15 @@ def test_official_rounds_in_floating_point_and_stops_at_an_empty_capability(
         chosen(pool, "mmssr", "29%", capabilities=BOTH, **given)
 
 
+def test_official_says_what_it_does_not_use(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, "aaa")
+    signals = ratings(tmp_path, {OCR: [1, 2, 3]}, [["yes/no"]] * 3)
+    given = {"signals": signals, "capabilities": OCR, "compat": "official"}
+    for more, said in (({}, False), ({"tie": "loss"}, True), ({"score": "expectation"}, True)):
+        notices = chosen(pool, "mmssr", 2, **given, **more).facts["notices"]
+        assert any("compat=official" in one for one in notices) is said
+
+
 def test_official_sets_what_it_says_and_explicit_values_win() -> None:
     official = {"compat": "official", "style_vocab": "nine"}
     values = {s.name: (s.value, s.origin) for s in settings(build("mmssr", official), official)}
@@ -293,6 +347,10 @@ def test_capabilities_are_named_as_people_write_them(tmp_path: Path) -> None:
     assert len(choice.rows) == 2
     with pytest.raises(InputError, match='Did you mean "stem_knowledge"'):
         chosen(pool_of(tmp_path, "aa"), "mmssr", 1, capabilities="stem_knowlege")
+    assert capability_keys(" All ") == CAPABILITIES
+    for word in ("ocr, all", "Auto", "none"):
+        with pytest.raises(InputError, match="is no capability"):
+            capability_keys(word)
 
 
 def test_what_is_missing_is_said_before_anybody_is_asked_for_labels(tmp_path: Path) -> None:
@@ -336,8 +394,10 @@ def test_agreement_with_labels_that_were_held_out(tmp_path: Path) -> None:
     method, inputs = inputs_of(pool, tmp_path)
     scores = {OCR: np.array([5.0, 4, 4, 1, 1, 3])}
     styles = tuple((one,) for one in ["yes/no", "comparison", *STYLES[2:]])
-    teacher = Teacher(Labels(np.arange(6), scores, styles), np.arange(6))
-    inputs = replace(inputs, raters=replace(inputs.raters, teachers=(teacher,)))
+    teacher = Teacher(Labels(np.arange(6), scores, styles), np.arange(6), np.arange(6))
+    (said,) = inputs.raters.ratings
+    learnt = replace(inputs.raters, ratings=(replace(said, handed_in=False),), teachers=(teacher,))
+    inputs = replace(inputs, raters=learnt)
     facts = method.choose(pool, inputs, Budget.parse(3)).facts
     found = facts["agreement"]["ratings"][OCR]
     assert (found["exact"], found["near"]) == (3 / 6, 5 / 6)
@@ -353,6 +413,9 @@ def test_a_model_that_was_not_trained_to_rate_is_called_that_everywhere(tmp_path
     inputs = replace(inputs, raters=replace(inputs.raters, untrained=("scorer",)))
     choice = method.choose(pool, inputs, Budget.parse(3))
     assert all(reason.endswith("(not mmSSR: zero-shot)") for reason in choice.reasons)
+    with_text = pool_of(tmp_path, "......", ".")
+    beside = method.choose(with_text, replace(inputs, text=np.array([6])), Budget.parse(7)).reasons
+    assert sum("text-only" in reason and "not mmSSR" in reason for reason in beside) == 1
     assert choice.facts["notices"][0].startswith("Not mmSSR: scorer")
     assert "not mmSSR" in choice.facts["score"]
     assert choice.facts["not_mmssr"]
@@ -369,6 +432,25 @@ def test_two_capabilities_shift_the_mix(tmp_path: Path) -> None:
         mean[named] = float(np.asarray(scores[OCR])[choice.rows].mean())
     assert mean[OCR] == 5
     assert mean[f"{BOTH},humanities"] < 3
+
+
+def test_the_mix_shows_large_styles_and_sources_and_sums_up_the_others(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, "".join(letter * 2 for letter in "abcdefghi") + "aa")
+    styles = [[f"style {n % 17}"] for n in range(20)]
+    signals = ratings(tmp_path, {OCR: [3] * 20}, styles)
+    given = {"capabilities": OCR, "style_vocab": "open", "signals": signals}
+    tables = chosen(pool, "mmssr", 5, **given).facts["tables"]
+    (mix,) = (one for one in tables if one["title"].startswith("Style ×"))
+    lines = {line[0]: line[1:] for line in mix["rows"]}
+    assert len(lines) == 16
+    assert list(lines)[:3] == ["style 0", "style 1", "style 2"]
+    assert lines["other styles"][0].startswith("2 → ")
+    assert mix["columns"][2:] == [*"abcdefg", "other sources"]
+    for column in range(len(mix["columns"]) - 1):
+        pairs = [line[column].split(" → ") for line in lines.values()]
+        there, taken = (sum(int(pair[side]) for pair in pairs) for side in (0, 1))
+        assert column or (there, taken) == (20, 5)
+        assert column != 1 or there == 4
 
 
 def test_tables_and_columns_are_what_the_report_reads(tmp_path: Path) -> None:

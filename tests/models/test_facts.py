@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from visift.models.facts import ASSUMED_IMAGE_TOKENS, ModelFacts, read_facts
+from visift.models.facts import ASSUMED_IMAGE_TOKENS, ModelFacts, context_tokens, read_facts
 from visift.models.ref import ModelRef
 
 TINY = ModelRef("builtin:tiny")
@@ -134,3 +134,11 @@ def test_damaged_files_say_nothing(config: str, tmp_path: Path) -> None:
 
 def test_no_model_no_facts() -> None:
     assert read_facts(None) == ModelFacts()
+    assert context_tokens(None) is None
+
+
+def test_the_length_a_model_reads_is_that_of_its_language_model(tmp_path: Path) -> None:
+    nested = {"max_position_embeddings": 9, "text_config": {"max_position_embeddings": 4096}}
+    assert context_tokens(folder_of(tmp_path / "nested", nested)) == 4096
+    assert context_tokens(folder_of(tmp_path / "flat", {"max_position_embeddings": 9})) == 9
+    assert context_tokens(folder_of(tmp_path / "silent", {"model_type": "llava"})) is None

@@ -38,7 +38,7 @@ def test_records_are_found_by_content_and_equal_ones_share_their_labels(
     columns = {"content_hash": [known[2], known[0], "0" * 32], "score.ocr": [5, 0, 3]}
     path = labels(pool, tmp_path, **columns, styles=[["a", "b"], ["c"], []])
     found = TeacherLabels.open(pool, [path])
-    assert found.labelled().tolist() == [0, 2, 3]
+    assert found.labelled().tolist() == [0, 2]  # the third record was not labelled itself
     assert found.remarks == ("1 lines of labels.parquet name no record of the pool",)
     mine = found.of(np.array([3, 0, 1]), ["ocr"], styles=True)
     assert mine.rows.tolist() == [0, 3]
@@ -103,3 +103,11 @@ def test_labels_of_another_pool_are_refused(pool: Pool, tmp_path: Path) -> None:
     path = labels(pool, tmp_path, uid=["elsewhere.json#1"], **{"score.ocr": [1]})
     with pytest.raises(InputError, match="labels no record of the pool"):
         TeacherLabels.open(pool, [path])
+
+
+def test_of_equal_records_the_one_with_the_uid_was_labelled(pool: Pool, tmp_path: Path) -> None:
+    digest, uid = hashes(pool)[3], pool.uids(np.array([3]))[0]
+    path = labels(pool, tmp_path, uid=[uid], content_hash=[digest], **{"score.ocr": [2]})
+    found = TeacherLabels.open(pool, [path], handed_in=True)
+    assert found.labelled().tolist() == [3]
+    assert found.of(np.arange(4), ["ocr"], styles=False).rows.tolist() == [2, 3]

@@ -28,13 +28,17 @@ from visift.signals.rating_replies import OTHER, labels_of, official_rating, rat
         ("On a scale from 0 to 5, I say 1", 1),
         ("4 (0-5)", 4),
         ("6/5", 5),
+        ("4-5", 4),
+        ("0\u22125: 3", 3),
     ],
 )
 def test_u9_the_first_number_in_range_is_the_rating(text: str, value: float) -> None:
     assert rating(text) == value
 
 
-@pytest.mark.parametrize("text", ["10", "7", "-1", "4.7", "0.5", "05", "five", "", "0-5"])
+@pytest.mark.parametrize(
+    "text", ["10", "7", "-1", "\u22121", "4.7", "0.5", "05", "five", "", "0-5"]
+)
 def test_u9_no_rating_is_read_out_of_another_number(text: str) -> None:
     assert math.isnan(rating(text))
 

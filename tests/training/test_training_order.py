@@ -80,3 +80,8 @@ def test_rates_are_those_of_transformers_schedules(schedule: str, warmup: float)
         assert recipe.rate_share(step, 41) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
         optimizer.step()
         scheduler.step()
+
+
+@pytest.mark.parametrize(("steps", "shares"), [(1, [1]), (2, [0, 1]), (3, [0, 1, 0.5])])
+def test_the_last_step_of_a_short_training_is_no_warm_up(steps: int, shares: list[float]) -> None:
+    assert [LLAVA.rate_share(step, steps) for step in range(steps)] == pytest.approx(shares)

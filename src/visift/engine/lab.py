@@ -74,13 +74,17 @@ def handed_in_labels(teacher: TeacherLabels, capabilities: Sequence[str], styles
     Raises:
         InputError: not all that is asked for is labelled.
     """
-    lacking = [f"score.{key}" for key in capabilities if not teacher.scores.get(key)]
-    lacking += ["styles"] * (styles and not teacher.styles)
+    lacking = [key for key in capabilities if not teacher.scores.get(key)]
     if lacking:
         raise InputError(
-            f"--labels holds no {lacking[0]} for any record of the pool.",
-            fix="Leave that capability out (--set capabilities=…), or label some records in it: "
+            f"--labels holds no score.{lacking[0]} for any record of the pool.",
+            fix="Learn from what it holds (--set rated=…), or label some records in it: "
             "visift annotate --for mmssr --only",
+        )
+    if styles and not teacher.styles:
+        raise InputError(
+            "--labels holds no styles for any record of the pool.",
+            fix="Hand them in (--signals FILE), or name who knows them: --set styler=PATH",
         )
     return teacher.of(teacher.labelled(), capabilities, styles)
 

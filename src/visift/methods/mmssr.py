@@ -16,19 +16,20 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.annotate.capabilities import CAPABILITIES, STYLES
+from visift.annotate.capabilities import STYLES
 from visift.budget import Budget
 from visift.engine.lab import Examples, Lab
 from visift.engine.measured import Measured
 from visift.errors import InputError
 from visift.methods.method import param
-from visift.methods.mmssr_choice import TEXT_DRAWN, TEXT_KEPT, choice_of
-from visift.methods.mmssr_facts import agreements, mmssr_facts, reason_of
+from visift.methods.mmssr_asking import AUTO, ask_raters
+from visift.methods.mmssr_choice import TEXT_DRAWN, TEXT_KEPT, choice_of, dropped_text
+from visift.methods.mmssr_facts import agreements, doubt, mmssr_facts, reason_of
 from visift.methods.mmssr_labels import labelled_size, scorer_recipe, styler_recipe
-from visift.methods.mmssr_names import KNOWN, capability_keys, style_names
+from visift.methods.mmssr_names import ALL, KNOWN, capability_keys, style_names
 from visift.methods.mmssr_official import official_rows
 from visift.methods.mmssr_order import Field, Order, in_rows, within_budget
-from visift.methods.mmssr_raters import AUTO, Asked, Raters, ask_raters
+from visift.methods.mmssr_raters import Asked, Raters
 from visift.methods.mmssr_ratings import (
     Rated,
     bins_of,
@@ -40,6 +41,7 @@ from visift.methods.mmssr_ratings import (
 from visift.methods.mmssr_rule import Rule, Tie
 from visift.methods.mmssr_sampling import Bins, feasible
 from visift.methods.ranking import by_key, tie_order
+from visift.methods.row_scores import LeftOut
 from visift.models.ref import ModelRef
 from visift.pool.pool import Pool
 from visift.selection import Choice
@@ -48,7 +50,7 @@ from visift.signals.rating_prompts import QUERY, STYLE_QUERY
 
 IntArray = NDArray[np.int64]
 
-ALL, OPEN = "all", "open"
+OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class MMSSR:
     needs_budget: ClassVar[bool] = False
     group_by: ClassVar[Literal["source"]] = "source"
     coverage: ClassVar[bool] = False
+    reads_labels: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     official: ClassVar[Mapping[str, Any]] = {"style_vocab": OPEN, "exact_budget": False}
 
@@ -171,7 +174,7 @@ class MMSSR:
 
         raters = ask_raters(pool, lab, self._asked(), rows, drawn)
         losses = None
-        if self.tie == "loss":
+        if self.tie == "loss" and not self._official:
             losses = lab.measure(AnswerLoss(self.model, ("given",)), Examples(rows))
         beside = everything[text] if self.text_only != "drop" else everything[:0]
         return Inputs(rows, beside, raters, losses)
@@ -196,15 +199,12 @@ class MMSSR:
         order = self._order(pool, field, self._budget(budget))
         shown = with_all(rated, inputs.raters, self.score_digits, official=self._official)
         agreement = agreements(pool, inputs.raters, shown, vocabulary)
-        facts = mmssr_facts(pool, inputs.raters, rated, bins, order, self.thr, agreement)
-        status = {}
-        if self.text_only == "drop":
-            dropped = np.flatnonzero(pool.text_only & pool.has_role("candidate"))
-            status = dict.fromkeys(dropped.tolist(), "text-only: dropped")
-        reason = reason_of(rated, bins, order, inputs.raters.untrained)
-        facts = {**facts, "usable": len(field.usable)}
-        beside = TEXT_KEPT if self.text_only == "keep" else TEXT_DRAWN
-        return choice_of(pool, rated, shown, bins, order, self.thr, reason, beside, status, facts)
+        facts = mmssr_facts(pool, inputs.raters, rated, bins, order, self._rule, agreement)
+        dropped = dropped_text(pool) if self.text_only == "drop" else {}
+        facts = {**facts, "usable": len(field.usable), "left_out": LeftOut(dropped, "").kinds()}
+        reason = reason_of(rated, bins, order, inputs.raters)
+        beside = (TEXT_KEPT if self.text_only == "keep" else TEXT_DRAWN) + doubt(inputs.raters)
+        return choice_of(pool, rated, shown, bins, order, self.thr, reason, beside, dropped, facts)
 
     @property
     def _official(self) -> bool:
@@ -219,12 +219,12 @@ class MMSSR:
 
     @property
     def _capabilities(self) -> tuple[str, ...]:
-        return CAPABILITIES if self.capabilities == ALL else capability_keys(self.capabilities)
+        return capability_keys(self.capabilities)
 
     @property
     def _rated(self) -> tuple[str, ...]:
         """What is learnt and rated: all that can pick, in an order that does not depend on it."""
-        said = CAPABILITIES if self.rated == "auto" else capability_keys(self.rated)
+        said = capability_keys(ALL if self.rated == AUTO else self.rated)
         return (*said, *(key for key in self._capabilities if key not in said))
 
     @property
@@ -233,9 +233,8 @@ class MMSSR:
 
     @property
     def _styles(self) -> tuple[str, ...]:
-        if self.style_vocab in ("nine", OPEN):
-            return STYLES
-        return style_names(self.style_vocab)
+        published = self.style_vocab in ("nine", OPEN)
+        return STYLES if published else style_names(self.style_vocab)
 
     def _asked(self) -> Asked:
         if not self._capabilities:
@@ -245,6 +244,7 @@ class MMSSR:
             self._rated,
             self._added,
             self._styles,
+            self.style_vocab == OPEN,
             self.model,
             self.scorer,
             self.styler,

@@ -74,6 +74,12 @@ def choice_of(
     )
 
 
+def dropped_text(pool: Pool) -> dict[int, str]:
+    """Return why text-only rows are left out where all of them are, by row."""
+    rows = np.flatnonzero(pool.text_only & pool.has_role("candidate"))
+    return dict.fromkeys(rows.tolist(), "text-only: dropped")
+
+
 def _groups(pool: Pool, rated: Rated, bins: Bins, order: Order) -> list[str | None]:
     names = np.array(bins.names, object)
     group: NDArray[Any] = np.full(len(pool), None, object)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,9 @@ from visift.methods.mmssr_agreement import RatingAgreement, StyleAgreement
 from visift.methods.mmssr_order import Order
 from visift.methods.mmssr_raters import Raters, Teacher
 from visift.methods.mmssr_ratings import HIGHEST, Rated
-from visift.methods.mmssr_sampling import UNKNOWN, Bins
+from visift.methods.mmssr_rule import Rule
+from visift.methods.mmssr_sampling import Bins
+from visift.methods.mmssr_tables import tables_of, words
 from visift.methods.tables import few
 from visift.pool.pool import Pool
 from visift.signals.rating_replies import labels_of
@@ -22,23 +24,20 @@ from visift.signals.rating_replies import labels_of
 IntArray = NDArray[np.int64]
 
 NOT_MMSSR = "not mmSSR"
-#: Bins, and sources, that a table shows at each end.
-_BINS, _SOURCES = 15, 7
+#: A training of fewer steps teaches little [ours].
+_FEW_STEPS = 20
 
 Agreement = tuple[dict[str, RatingAgreement], StyleAgreement | None]
 
 
-def words(capability: str) -> str:
-    """Return a key as it is spoken of."""
-    return capability.replace("_", " ")
+def doubt(raters: Raters) -> str:
+    """Return what stands behind reasons where nobody taught who rated."""
+    return f" ({NOT_MMSSR}: zero-shot)" if raters.untrained else ""
 
 
-def reason_of(
-    rated: Rated, bins: Bins, order: Order, untrained: Sequence[str]
-) -> Callable[[int], str]:
+def reason_of(rated: Rated, bins: Bins, order: Order, raters: Raters) -> Callable[[int], str]:
     """Return what says why a pick is in, by its number in the sample."""
-    picked = order.sample
-    ending = f" ({NOT_MMSSR}: zero-shot)" if untrained else ""
+    picked, ending = order.sample, doubt(raters)
     names = [words(key) for key in rated.capabilities]
     labels = [name.replace("+", " + ") for name in bins.names]
 
@@ -53,7 +52,11 @@ def reason_of(
 def agreements(
     pool: Pool, raters: Raters, rated: Rated, vocabulary: Sequence[str] | None
 ) -> Agreement:
-    """Compare ratings and styles with the labels of the rows that nothing learnt from."""
+    """Compare ratings and styles with the labels of the rows that nothing learnt from.
+
+    Ratings that were handed in are none of a scorer, and what no capability needs is not rated.
+    """
+    asked = {key for one in raters.ratings if not one.handed_in for key in one.capabilities}
     ratings: dict[str, RatingAgreement] = {}
     styles = None
     place = np.full(len(pool), -1, np.int64)
@@ -61,9 +64,9 @@ def agreements(
     for teacher in raters.teachers:
         held = teacher.held[place[teacher.held] >= 0]
         mine, at = place[held], np.searchsorted(teacher.labels.rows, held)
-        for key, scores in teacher.labels.scores.items():
+        for key in (key for key in teacher.labels.scores if key in asked):
             said = rated.scores[rated.capabilities.index(key)][mine]
-            found = RatingAgreement.of(said, scores[at])
+            found = RatingAgreement.of(said, teacher.labels.scores[key][at])
             if found is not None:
                 ratings[key] = found
         if teacher.labels.styles:
@@ -85,7 +88,7 @@ def mmssr_facts(
     rated: Rated,
     bins: Bins,
     order: Order,
-    thr: float,
+    rule: Rule,
     agreement: Agreement,
 ) -> dict[str, Any]:
     """Return what report and manifest show.
@@ -96,14 +99,13 @@ def mmssr_facts(
         rated: the rows that could be picked.
         bins: theirs.
         order: the selection.
-        thr: rows rate more.
+        rule: how it was made.
         agreement: from `agreements`.
     """
     sample = order.sample
     taken = order.picks[order.picks >= 0]
     ratings, styles = agreement
-    tables = [*_agreement_tables(ratings, styles), _capabilities(rated, bins, order, thr)]
-    tables += [_mix(pool, rated, order), _bins(bins, order)]
+    labelled = _labelled(raters)
     return {
         "direction": "in turn",
         "nested": False,
@@ -116,12 +118,17 @@ def mmssr_facts(
         "unknown_styles": rated.unknown_styles(),
         "without_style": rated.without_style(),
         "agreement": {
-            "held_out_rows": sum(len(one.held) for one in raters.teachers),
+            "held_out_rows": labelled.get("held_out", 0),
             "ratings": {key: _plain(one) for key, one in ratings.items()},
             "styles": None if styles is None else asdict(styles),
         },
-        "tables": tables,
-        "notices": _notices(raters, rated, order, thr, agreement),
+        "labelled": labelled,
+        "tables": tables_of(pool, rated, bins, order, rule.thr, agreement, labelled),
+        "notices": [
+            *_doubts(raters),
+            *_rule_notices(rated, order, rule),
+            *_label_notices(raters, labelled, agreement),
+        ],
     }
 
 
@@ -130,198 +137,117 @@ def _plain(one: RatingAgreement) -> dict[str, float | None]:
     return {name: None if np.isnan(value) else value for name, value in asdict(one).items()}
 
 
+def _labelled(raters: Raters) -> dict[str, int]:
+    """Count labelled records, each once, by what became of them; nothing where none were asked."""
+    if not raters.teachers:
+        return {}
+    everything = _union(one.labels.rows.tolist() for one in raters.teachers)
+    learnt_from = _union(one.learnt.tolist() for one in raters.teachers)
+    candidates = _union(one.rows.tolist() for one in raters.teachers)
+    unlearnt = _union(one.tuned.left_out() for one in raters.learners)
+    return {
+        "labelled": len(everything),
+        "learnt_from": len(learnt_from),
+        "held_out": len(candidates - learnt_from),
+        "cannot_be_chosen": len(everything - candidates),
+        "could_not_be_tuned_on": len(unlearnt),
+    }
+
+
+def _union(some: Iterable[Iterable[int]]) -> set[int]:
+    return set[int]().union(*some)
+
+
 def _score(raters: Raters) -> str:
-    said = f"highest rating over the capabilities, 0 to {HIGHEST}"
-    return f"{said} ({NOT_MMSSR}: zero-shot)" if raters.untrained else said
+    return f"highest rating over the capabilities, 0 to {HIGHEST}{doubt(raters)}"
 
 
-def _notices(
-    raters: Raters, rated: Rated, order: Order, thr: float, agreement: Agreement
-) -> list[str]:
-    said = []
+def _doubts(raters: Raters) -> Iterator[str]:
+    """Say that nobody taught who rated."""
     if raters.untrained:
         whose = " and ".join(raters.untrained)
-        said.append(
+        yield (
             f"{NOT_MMSSR[0].upper()}{NOT_MMSSR[1:]}: {whose} is a model that was asked as it is "
             "(zero-shot). Nobody trained it to rate, and no published result is about that."
         )
+    if raters.untaught:
+        yield (
+            f"Never taught: {few([words(key) for key in raters.untaught])}. A zero-shot scorer "
+            "learns no capability that is added."
+        )
+
+
+def _rule_notices(rated: Rated, order: Order, rule: Rule) -> Iterator[str]:
+    """Say where the rule had little to go by."""
     sample, n = order.sample, max(int((order.picks >= 0).sum()), 1)
     tied = int(sample.tied[order.picks[order.picks >= 0]].sum())
     if tied:
-        said.append(
+        yield (
             f"{tied / n:.0%} of the picks were decided inside ties: records left out were rated "
             "the same in the same bin."
         )
     if sample.exhausted:
         names = few([words(rated.capabilities[c]) for c in sample.exhausted])
-        said.append(f"No record rated above {thr:g} was left for {names}: others picked instead.")
+        yield f"No record rated above {rule.thr:g} was left for {names}: others picked instead."
     lost = sum(rated.unrated().values())
     if lost:
         share = lost / max(len(rated.rows) * len(rated.capabilities), 1)
-        said.append(
-            f"{counted(lost, 'rating')} ({share:.1%}) missing, not readable or beyond 0 to "
-            f"{HIGHEST}: these records can be picked through other capabilities only."
+        yield (
+            f"{counted(lost, 'rating')} ({share:.1%}) missing, not readable or no whole number "
+            f"from 0 to {HIGHEST}: these records can be picked through other capabilities only."
         )
     unknown = rated.unknown_styles()
     if unknown:
-        said.append(f"{counted(unknown, 'record')} got a style that is none of the candidates.")
-    unlearnt = sum(len(one.left_out()) for one in raters.trained)
+        yield f"{counted(unknown, 'record')} got a style that is none of the candidates."
+    if rule.official and (rule.by_expectation or rule.tie != "expectation"):
+        yield "Not used: score and tie. compat=official sorts whole ratings as pandas does."
+
+
+def _label_notices(
+    raters: Raters, labelled: Mapping[str, int], agreement: Agreement
+) -> Iterator[str]:
+    """Say where little was learnt, and where nothing shows how much."""
+    unlearnt, beside = (
+        labelled.get(what, 0) for what in ("could_not_be_tuned_on", "cannot_be_chosen")
+    )
     if unlearnt:
-        said.append(f"Models could not be tuned on {counted(unlearnt, 'labelled record')}.")
-    weak = [words(key) for key, one in agreement[0].items() if one.exact <= one.chance_exact < 1]
+        yield f"Models could not be tuned on {counted(unlearnt, 'labelled record')}."
+    if beside:
+        yield (
+            f"Not learnt from: {counted(beside, 'labelled record')} that cannot be chosen "
+            "(text-only, kept or failed)."
+        )
+    for one in raters.learners:
+        count, steps = one.training
+        if steps < _FEW_STEPS:
+            yield (
+                f"The {one.name} was tuned for {counted(steps, 'step')} only "
+                f"({counted(count, 'example')}): more labels (--set labelled=…) teach it more, or "
+                f"more and smaller steps (--set {one.setting}=epochs:…,batch_size:…)."
+            )
+    yield from _checks(raters, *agreement)
+
+
+def _checks(
+    raters: Raters, ratings: Mapping[str, RatingAgreement], styles: StyleAgreement | None
+) -> Iterator[str]:
+    """Say who is no better than chance, and whom no label was left to check."""
+    weak = [words(key) for key, one in ratings.items() if one.exact <= one.chance_exact < 1]
     if weak:
-        said.append(
-            f"The scorer agrees with held-out labels no better than always saying the most "
+        yield (
+            "The scorer agrees with held-out labels no better than always saying the most "
             f"frequent rating: {few(weak)}."
         )
-    return said
-
-
-# --- tables --------------------------------------------------------------------------------------
-
-
-def _agreement_tables(
-    ratings: Mapping[str, RatingAgreement], styles: StyleAgreement | None
-) -> list[dict[str, Any]]:
-    tables: list[dict[str, Any]] = []
-    if ratings:
-        chance = "by chance (always the most frequent rating)"
-        lines = [_rating_line(words(key), one) for key, one in ratings.items()]
-        if len(ratings) > 1:
-            lines.append(_rating_line("all", _overall(list(ratings.values()))))
-        tables.append(
-            {
-                "title": "Scorer against labels that it did not learn from",
-                "columns": [
-                    *("capability", "labels", "equal", chance, "at most 1 apart"),
-                    *("that by chance", "rank correlation"),
-                ],
-                "rows": lines,
-            }
+    if styles is not None and styles.first <= styles.chance_first < 1:
+        yield (
+            "The styler names the first style of held-out records no better than always saying "
+            f"“{styles.usual}”."
         )
-    if styles is not None:
-        tables.append(
-            {
-                "title": "Styler against labels that it did not learn from",
-                "columns": ["what", "styler", f"always “{styles.usual}”", "records"],
-                "rows": [
-                    ["F1 over all styles named", f"{styles.f1:.2f}", f"{styles.chance_f1:.2f}", ""],
-                    [
-                        "first style equal",
-                        f"{styles.first:.0%}",
-                        f"{styles.chance_first:.0%}",
-                        f"{styles.count:,}",
-                    ],
-                ],
-            }
+    found = {"styler"} if styles is not None else set()
+    found |= {"scorer"} if ratings else set()
+    unchecked = [one.name for one in raters.learners if one.name.partition(" ")[0] not in found]
+    if unchecked:
+        yield (
+            f"No label was left to check {' and '.join(f'the {name}' for name in unchecked)}: "
+            "nothing shows what was learnt (--set held_out=…, or more labels)."
         )
-    return tables
-
-
-def _rating_line(name: str, one: RatingAgreement) -> list[str]:
-    return [
-        name,
-        f"{one.count:,}",
-        f"{one.exact:.0%}",
-        f"{one.chance_exact:.0%}",
-        f"{one.near:.0%}",
-        f"{one.chance_near:.0%}",
-        "none" if np.isnan(one.spearman) else f"{one.spearman:.2f}",
-    ]
-
-
-def _overall(each: Sequence[RatingAgreement]) -> RatingAgreement:
-    """Return the mean over capabilities by their labels; of rank correlations, the plain mean."""
-    count = np.array([one.count for one in each])
-
-    def mean(name: str) -> float:
-        return float(np.average([getattr(one, name) for one in each], weights=count))
-
-    ranks = [one.spearman for one in each if not np.isnan(one.spearman)]
-    return RatingAgreement(
-        int(count.sum()),
-        mean("exact"),
-        mean("near"),
-        float(np.mean(ranks)) if ranks else float("nan"),
-        float("nan"),
-        mean("chance_exact"),
-        mean("chance_near"),
-    )
-
-
-def _capabilities(rated: Rated, bins: Bins, order: Order, thr: float) -> dict[str, Any]:
-    """Return what each capability could pick and picked, by first style."""
-    sample, taken = order.sample, order.picks[order.picks >= 0]
-    rows, of = sample.rows[taken], sample.capability[taken]
-    lines = []
-    for c, key in enumerate(rated.capabilities):
-        mine = taken[of == c]
-        score = rated.scores[c]
-        lines.append(
-            [
-                words(key),
-                f"{int((score > thr).sum()):,}",
-                f"{len(mine):,}",
-                f"{len(mine) / max(len(rows), 1):.1%}",
-                f"{score[sample.rows[mine]].mean():.2f}" if len(mine) else "none",
-                f"{len(np.unique(sample.bins[mine])):,} of {len(bins.names):,}",
-                f"{int(sample.tied[mine].sum()):,}",
-                f"{int(np.isnan(score).sum()):,}",
-                "yes" if c in sample.exhausted else "",
-            ]
-        )
-    return {
-        "title": "Capabilities, in the order in which they picked",
-        "columns": [
-            *("capability", f"rated above {thr:g}", "picked", "of all picked"),
-            *("rating of these, mean", "from bins", "in ties", "no rating", "ran out"),
-        ],
-        "rows": lines,
-    }
-
-
-def _mix(pool: Pool, rated: Rated, order: Order) -> dict[str, Any]:
-    """Return rows of each first style by source, in the pool and of those picked."""
-    groups = pool.groups("source")
-    of = groups.of_row[rated.rows].astype(np.int64)
-    names = [*groups.labels, UNKNOWN]
-    of = np.where(of < 0, len(names) - 1, of)
-    sizes = np.bincount(of, minlength=len(names))
-    shown = np.argsort(-sizes, kind="stable")[:_SOURCES]
-    shown = shown[sizes[shown] > 0]
-    first = [labels[0] if labels else "other" for labels in rated.styles]
-    labels = sorted(set(first))
-    number = np.array([labels.index(label) for label in first], np.int64)[rated.style]
-    chosen = np.zeros(len(of), bool)
-    chosen[order.sample.rows[order.picks[order.picks >= 0]]] = True
-    lines = []
-    for s, label in enumerate(labels):
-        mine = number == s
-        parts = [mine, *(mine & (of == g) for g in shown), mine & ~np.isin(of, shown)]
-        lines.append([label, *(f"{int(m.sum()):,} → {int((m & chosen).sum()):,}" for m in parts)])
-    columns = ["first style", "all sources", *(names[g] for g in shown), "other sources"]
-    if len(shown) == int((sizes > 0).sum()):
-        columns, lines = columns[:-1], [line[:-1] for line in lines]
-    return {"title": "Style × source: records → picked", "columns": columns, "rows": lines}
-
-
-def _bins(bins: Bins, order: Order) -> dict[str, Any]:
-    """Return how many rows bins have and gave, the smallest and the largest ones."""
-    held = bins.of_kind[bins.kind]
-    sizes = np.bincount(held[held >= 0], minlength=len(bins.names))
-    picked = np.bincount(
-        order.sample.bins[order.picks[order.picks >= 0]], minlength=len(bins.names)
-    )
-    by_size = np.argsort(sizes, kind="stable")
-    if len(by_size) > 2 * _BINS:
-        by_size = np.concatenate([by_size[:_BINS], by_size[-_BINS:]])
-    lines = [
-        [bins.names[b], f"{sizes[b]:,}", f"{picked[b]:,}", f"{picked[b] / sizes[b]:.1%}"]
-        for b in by_size.tolist()
-    ]
-    some = "" if len(by_size) == len(bins.names) else f" ({_BINS} smallest and largest)"
-    return {
-        "title": f"{len(bins.names):,} bins, small ones are served first{some}",
-        "columns": ["bin", "records", "picked from it", "of them"],
-        "rows": lines,
-    }

@@ -10,23 +10,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visift.amounts import counted
 from visift.budget import Budget
 from visift.engine.lab import Examples
 from visift.errors import InputError
 from visift.methods.ranking import by_key
+from visift.models.facts import context_tokens
 from visift.models.ref import ModelRef
 from visift.pool.labelled import Labels
 from visift.pool.pool import Pool
 from visift.pool.record import Turn
 from visift.signals.rating_prompts import rating_query, rating_turns, style_query, with_reply
-from visift.training.recipe import AUTO, Recipe, read_recipe
+from visift.training.recipe import AUTO, MMSSR, Recipe, read_recipe
 
 IntArray = NDArray[np.int64]
 
 #: Rows that a teacher labels: a share of the pool, within bounds [ours].
 LABELLED_SHARE, FEWEST_LABELLED, MOST_LABELLED = Fraction(1, 50), 500, 10_000
-#: Passes of the toy styler for each of the toy scorer's.
-_TOY_PASSES = 8
+#: Passes of a model that is shown fewer examples than the scorer, for each of the scorer's; those
+#: of the toy model, which does not learn its task in so few steps [ours].
+_PASSES, _TOY_PASSES = 4, 8
 #: What stands for a reply that nobody knows yet, where a run is only planned.
 _ANY_RATING = "0"
 
@@ -93,16 +96,52 @@ def styler_recipe(
     model: ModelRef | None,
     seed: int,
 ) -> Recipe:
-    """Return the recipe of a styler; `auto` is that of the scorer.
+    """Return the recipe of a styler; `auto` is that of the scorer, with more passes.
 
-    A styler has one example of a record where a scorer has one for every capability. The toy model
-    does not learn its task in so few steps: it sees each more often [ours].
+    A styler has one example of a record where a scorer has one for every capability.
     """
     if said != AUTO:
         return scorer_recipe(said, model, seed)
-    recipe = scorer_recipe(scorer, model, seed)
+    return more_often(scorer_recipe(scorer, model, seed), model)
+
+
+def more_often(recipe: Recipe, model: ModelRef | None) -> Recipe:
+    """Return a recipe for fewer examples: they are seen more often [ours]."""
     toy = model is not None and model.is_toy
-    return replace(recipe, epochs=recipe.epochs * _TOY_PASSES) if toy else recipe
+    return replace(recipe, epochs=recipe.epochs * (_TOY_PASSES if toy else _PASSES))
+
+
+def within_context(recipe: Recipe, model: ModelRef | None) -> Recipe:
+    """Return a recipe whose published length is cut down to what the model was made for [ours].
+
+    Another length stays: somebody chose it.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if recipe.max_tokens != MMSSR.max_tokens:
+        return recipe
+    longest = context_tokens(model) or recipe.max_tokens
+    return replace(recipe, max_tokens=min(recipe.max_tokens, longest))
+
+
+def must_be_candidates(labelled: int, candidates: int) -> None:
+    """Raise `InputError` where nothing can be learnt from labels.
+
+    Args:
+        labelled: records with a label.
+        candidates: those of them that can be chosen, and have a conversation.
+    """
+    if not labelled:
+        raise InputError(
+            "the teacher labelled none of the records.", fix="See why: column failed of its labels."
+        )
+    if not candidates:
+        raise InputError(
+            f"none of {counted(labelled, 'labelled record')} can be chosen (text-only, kept or "
+            "failed), and only from such a scorer and a styler learn.",
+            fix="Label others: without --labels, the ones to label are written out.",
+        )
 
 
 def scorer_examples(

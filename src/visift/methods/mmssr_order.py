@@ -28,6 +28,8 @@ IntArray = NDArray[np.int64]
 _NEAR = 0.005
 _MOST_TRIES = 16
 
+_MORE = "Ask for more, or for fewer that are always in (--keep, text_only)."
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -135,7 +137,7 @@ def in_rows(field: Field, size: int, budget: Budget) -> Order:
         raise InfeasibleBudget(
             f"Budget {budget.text} is {counted(size, 'record')}, and {len(field.always):,} are "
             "always in.",
-            fix="Ask for more, or for fewer that are always in (--keep, text_only).",
+            fix=_MORE,
         )
     most = field.most()
     if size > most:
@@ -155,23 +157,51 @@ def _in_cost(pool: Pool, field: Field, budget: Budget, limit: int) -> Order:
         order = order_of(field, size, turns)
         return order, row_costs(pool, order.rows, budget)
 
-    low, high = len(field.always), field.most()
-    order, costs = tried(high)
-    if (most := int(costs.sum())) < limit:
+    order, costs = tried(field.most())
+    held, most = int(costs[: len(field.always)].sum()), int(costs.sum())
+    if held > limit:
+        raise InfeasibleBudget(
+            f"Budget {budget.text} is {limit:,} {budget.unit}, and "
+            f"{counted(len(field.always), 'record')} with {held:,} of them are always in.",
+            fix=_MORE,
+        )
+    if most < limit:
         raise InfeasibleBudget(
             f"Budget {budget.text} is {limit:,}, and all records that can be chosen come to "
             f"{most:,}: the others are rated above thr in no capability.",
             fix=f"Largest: {most}-{budget.unit}. Or lower it: --set thr=…",
         )
-    spent = int(costs.sum())
-    for _ in range(_MOST_TRIES):
-        if spent <= limit * (1 + _NEAR) or high - low <= 1:
-            break
-        guess = len(field.always) + int((high - len(field.always)) * limit / spent) + 1
-        size = guess if low < guess < high else (low + high) // 2
-        now, costs_now = tried(size)
-        if int(costs_now.sum()) < limit:
-            low = size
-        else:
-            high, order, costs, spent = size, now, costs_now, int(costs_now.sum())
+    if most > limit:
+        order, costs = _nearest(tried, (len(field.always), field.most()), (held, most), limit)
     return order.first(fitting(budget, costs, limit))
+
+
+def _nearest(
+    tried: Callable[[int], tuple[Order, IntArray]],
+    sizes: tuple[int, int],
+    spends: tuple[int, int],
+    limit: int,
+) -> tuple[Order, IntArray]:
+    """Return a selection that comes to a limit or little more, and what its rows cost.
+
+    Args:
+        tried: gives both for a size.
+        sizes: the smallest and the largest.
+        spends: what these two come to; the first at most `limit`, the second more.
+        limit: what is allowed.
+    """
+    (low, high), (under, spent) = sizes, spends
+    held, found = under, None
+    for number in range(_MOST_TRIES):
+        if spent - held <= (limit - held) * (1 + _NEAR) or high - low <= 1:
+            break
+        guess = low + int((high - low) * (limit - under) / (spent - under)) + 1
+        # Every third time in the middle: costs may grow by leaps.
+        size = (low + high) // 2 if number % 3 == 2 else min(guess, high - 1)
+        now = tried(size)
+        cost = int(now[1].sum())
+        if cost < limit:
+            low, under = size, cost
+        else:
+            high, found, spent = size, now, cost
+    return tried(high) if found is None else found

@@ -34,7 +34,7 @@ class Rated:
         scores: C times (n,) ratings, NaN for none.
         expected: C times (n,) mean of the probabilities of the ratings, rounded; the rating itself
             where there are none; None where no row has any.
-        beyond: ratings below 0 or above 5, which count as none.
+        beyond: numbers that are no whole ones from 0 to 5, which count as none.
         styles: the lists of styles that occur.
         style: (n,) which of them each row has.
     """
@@ -123,13 +123,13 @@ def with_all(rated: Rated, raters: Raters, digits: int, *, official: bool = Fals
 def _scores(
     raters: Raters, rows: IntArray, capabilities: Sequence[str], digits: int, official: bool
 ) -> tuple[tuple[Float, ...], tuple[Float | None, ...], int]:
-    """Return ratings, their expectations, and how many ratings are beyond 0 to 5."""
+    """Return ratings, their expectations, and how many are no whole numbers from 0 to 5."""
     scores, expected, beyond = list[Float](), list[Float | None](), 0
     for key in capabilities:
         source = next(one for one in raters.ratings if key in one.capabilities)
         score = source.values.take(f"score.{key}", rows).astype(np.float64)
         if not official:
-            outside = (score < LOWEST) | (score > HIGHEST)
+            outside = ~(np.isnan(score) | np.isin(score, _DIGITS))
             beyond += int(outside.sum())
             score[outside] = np.nan
         scores.append(score)

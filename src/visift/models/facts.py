@@ -94,8 +94,7 @@ def read_facts(ref: ModelRef | None) -> ModelFacts:
     if ref is None:
         return ModelFacts()
     folder = ref.config_folder()
-    config = _json_object(folder / "config.json")
-    text = next((config[k] for k in ("text_config", "llm_config") if k in config), config)
+    config, text = _configurations(folder)
     sizes, blocks, width = _parameters(folder)
     patches = _patches(config.get("vision_config"))
     tokens = config.get("image_seq_length")
@@ -114,6 +113,23 @@ def read_facts(ref: ModelRef | None) -> ModelFacts:
         language=sizes["blocks"] if sizes else None,
         head=(sizes["head"] or sizes["embedding"]) if sizes else None,
     )
+
+
+def context_tokens(ref: ModelRef | None) -> int | None:
+    """Return the longest input a model was made for; None where its configuration does not say.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if ref is None:
+        return None
+    return _whole(_configurations(ref.config_folder())[1], "max_position_embeddings")
+
+
+def _configurations(folder: Path) -> tuple[dict[str, Any], Any]:
+    """Return the configuration of a model, and that of its language model."""
+    config = _json_object(folder / "config.json")
+    return config, next((config[k] for k in ("text_config", "llm_config") if k in config), config)
 
 
 def _json_object(path: Path) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +28,9 @@ Rows = NDArray[np.int64]
 SCORE = "score."
 STYLES = "styles"
 _LOWEST, _HIGHEST = 0, 5
+_DIGEST_BYTES = 16
+#: Rows whose uids are written out at a time.
+_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class TeacherLabels:
         scores: by capability and row, 0 to 5.
         styles: by row.
         failed: rows that the teacher could not label, and why.
+        named: for every line the row it is about: of equal records the one with its uid.
+        files: what each file is known by: name, size, digest, lines, failures, annotators.
         handed_in: whether somebody named the files: then they say which rows are labelled.
         remarks: what of the files is not used, a clause each.
     """
@@ -60,6 +67,8 @@ class TeacherLabels:
     scores: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     styles: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     failed: Mapping[int, str] = field(default_factory=dict)
+    named: frozenset[int] = frozenset()
+    files: tuple[Mapping[str, Any], ...] = ()
     handed_in: bool = False
     remarks: tuple[str, ...] = ()
 
@@ -79,10 +88,12 @@ class TeacherLabels:
         scores: dict[str, dict[int, float]] = {}
         styles: dict[int, tuple[str, ...]] = {}
         failed: dict[int, str] = {}
-        remarks = list[str]()
+        remarks, known, named = list[str](), list[Mapping[str, Any]](), set[int]()
         for file in there:
             table = _read(file)
+            known.append(_known_by(file, table))
             rows, unknown = _rows(pool, table, file)
+            named.update(_named(pool, table, rows))
             if unknown:
                 remarks.append(f"{unknown:,} lines of {file.name} name no record of the pool")
             for name in _score_columns(table):
@@ -97,7 +108,8 @@ class TeacherLabels:
             if "failed" in table.column_names:
                 for at, why in enumerate(table["failed"].to_pylist()):
                     failed.update((row, str(why)) for row in rows[at] if why)
-        return cls(scores, styles, failed, handed_in and bool(there), tuple(remarks))
+        given = handed_in and bool(there)
+        return cls(scores, styles, failed, frozenset(named), tuple(known), given, tuple(remarks))
 
     def lacking(self, rows: Sequence[int], capabilities: Sequence[str], styles: bool) -> list[int]:
         """Return those of some rows that nobody has labelled in all that is asked for."""
@@ -108,9 +120,9 @@ class TeacherLabels:
         ]
 
     def labelled(self) -> Rows:
-        """Return the rows with any label, ascending."""
+        """Return the rows that were labelled, ascending; those equal to one are not among them."""
         found = set(self.styles).union(*self.scores.values())
-        return np.array(sorted(found), np.int64)
+        return np.array(sorted(found & self.named), np.int64)
 
     def of(self, rows: Rows, capabilities: Sequence[str], styles: bool) -> Labels:
         """Return the labels of those of some rows that have any of what is asked for."""
@@ -151,17 +163,19 @@ def _score_columns(table: pa.Table) -> list[str]:
 
 def _rows(pool: Pool, table: pa.Table, file: Path) -> tuple[list[list[int]], int]:
     """Return, for every line, the rows of the pool it labels, and how many lines label none."""
-    offered = pool.offered.tolist()
-    by_hash: dict[str, list[int]] = {}
-    for row, digest in enumerate(pool.content_hashes()):
-        if offered[row] and pool.faults[row] is None:
-            by_hash.setdefault(digest.hex(), []).append(row)
-    by_uid = pool.rows_by_uid() if "uid" in table.column_names else {}
     nothing = [None] * table.num_rows
-    uids = table["uid"].to_pylist() if by_uid else nothing
+    uids = table["uid"].to_pylist() if "uid" in table.column_names else nothing
     hashes = table["content_hash"].to_pylist() if "content_hash" in table.column_names else nothing
+    by_hash: dict[str, list[int]] = {digest: [] for digest in hashes if digest}
+    faults = pool.faults
+    wanted = {bytes.fromhex(digest) for digest in by_hash if _is_digest(digest)}
+    for row in np.flatnonzero(pool.offered).tolist() if wanted else ():
+        digest = pool.content_hashes()[row]
+        if digest in wanted and faults[row] is None:
+            by_hash[digest.hex()].append(row)
+    by_uid = _rows_of(pool, {uid for uid, digest in zip(uids, hashes, strict=True) if not digest})
     rows = [
-        by_hash.get(digest, []) if digest else [by_uid[uid]] if uid in by_uid else []
+        by_hash[digest] if digest else by_uid.get(uid, [])
         for uid, digest in zip(uids, hashes, strict=True)
     ]
     if table.num_rows and not any(rows):
@@ -169,6 +183,48 @@ def _rows(pool: Pool, table: pa.Table, file: Path) -> tuple[list[list[int]], int
             "labels no record of the pool.", where=str(file), fix="See that it is of this pool."
         )
     return rows, sum(not some for some in rows)
+
+
+def _named(pool: Pool, table: pa.Table, rows: Sequence[Sequence[int]]) -> list[int]:
+    """Return, for every line that labels rows, the one it is about."""
+    uids = table["uid"].to_pylist() if "uid" in table.column_names else [None] * table.num_rows
+    several = {uid for uid, some in zip(uids, rows, strict=True) if len(some) > 1 and uid}
+    own = _rows_of(pool, several)
+    named: list[int] = []
+    for uid, some in zip(uids, rows, strict=True):
+        mine = [row for row in own.get(uid, []) if row in some]
+        named += mine or some[:1]
+    return named
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == 2 * _DIGEST_BYTES and set(text) <= set("0123456789abcdef")
+
+
+def _rows_of(pool: Pool, uids: set[str | None]) -> dict[str | None, list[int]]:
+    """Return the row of each of some uids that the pool has."""
+    found: dict[str | None, list[int]] = {}
+    for start in range(0, len(pool) if uids else 0, _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(pool)))
+        for row, uid in zip(rows.tolist(), pool.uids(rows), strict=True):
+            if uid in uids:
+                found[uid] = [row]
+    return found
+
+
+def _known_by(file: Path, table: pa.Table) -> dict[str, Any]:
+    """Return what a file of labels is known by."""
+    data, names = file.read_bytes(), table.column_names
+    failed = table["failed"] if "failed" in names else None
+    annotators = table["annotator"].unique().to_pylist() if "annotator" in names else []
+    return {
+        "file": file.name,
+        "bytes": len(data),
+        "blake2b": blake2b(data, digest_size=16).hexdigest(),
+        "lines": table.num_rows,
+        "failed": 0 if failed is None else table.num_rows - failed.null_count,
+        "annotators": sorted(str(one) for one in annotators if one is not None),
+    }
 
 
 def _scores(column: pa.ChunkedArray, where: str) -> tuple[list[int], list[float]]:

@@ -257,7 +257,8 @@ def _same_rank(column: Column, kind: pa.DataType, file: SignalFile) -> None:
 def _values(column: Column, array: pa.Array, where: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return the values of a column in one batch, and which rows have one, see `Column`."""
     if column.text:
-        return _texts(array, int(column.shape[0] or 0), where)
+        held, valid = _texts(array, int(column.shape[0] or 0), where)
+        return held, np.ones(len(array), bool) if column.missing else valid
     values, valid = _numbers(array, where)
     if not column.missing:
         return values, valid

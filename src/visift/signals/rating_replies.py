@@ -15,11 +15,13 @@ OTHER = "other"
 #: Least likeness, 0 to 1, of a label that is taken for an allowed one [ours].
 LIKENESS = 0.75
 
-# A number from 0 to 5 that is no part of another one, of a negative one, or of a range.
-_RATING = re.compile(r"(?<![\d.\-])([0-5])(?:\.0+)?(?![\d]|\.\d)", re.ASCII)
+# A number from 0 to 5 that is no part of another one or of a negative one; "4-5" is its first, 4.
+# Before it, a minus sign (U+2212) is one as a hyphen is.
+_RATING = re.compile(r"(?<![\d.\-\u2212])([0-5])(?:\.0+)?(?![\d]|\.\d)", re.ASCII)
 # The scale said again before anything else is: "0-5: 4", "Score (0 to 5): 3".
 _SCALE = re.compile(
-    r"\A([^0-9]*?)(?<![\d.\-])0\s*(?:-|\u2013|\u2014|to|through)\s*5(?!\d|\.\d)", re.ASCII
+    r"\A([^0-9]*?)(?<![\d.\-\u2212])0\s*(?:[-\u2013\u2014\u2212]|to|through)\s*5(?!\d|\.\d)",
+    re.ASCII,
 )
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
 _AROUND = " \t\r\n[](){}\"'`*.;:"

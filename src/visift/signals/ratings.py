@@ -63,7 +63,7 @@ class CapabilityRatings:
             change last bits.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     unit: ClassVar[Unit] = "record"
 
     model: ModelRef | None

@@ -42,7 +42,8 @@ class InteractionStyles:
         model: the styler.
         styles: labels it may choose from, in the order in which they are offered.
         query: what it is asked, see `rating_prompts`.
-        new_tokens: most tokens of a reply.
+        new_tokens: most tokens of a reply; all nine published styles are 108 where a token is
+            little more than a byte [ours].
         max_tokens: a record that takes more with the query has no value.
         batch_tokens: estimated tokens of the records asked at once; a field because another number
             may change a reply.
@@ -51,13 +52,13 @@ class InteractionStyles:
     version: ClassVar[int] = 1
     unit: ClassVar[Unit] = "record"
     columns: ClassVar[tuple[Column, ...]] = (
-        Column(STYLES_COLUMN, "uint8", (REPLY_BYTES,), text=True),
+        Column(STYLES_COLUMN, "uint8", (REPLY_BYTES,), missing=True, text=True),
     )
 
     model: ModelRef | None
     styles: tuple[str, ...]
     query: str = STYLE_QUERY
-    new_tokens: int = 48
+    new_tokens: int = 160
     max_tokens: int = 2048
     batch_tokens: int = 4096
 

@@ -84,11 +84,14 @@ class Recipe:
     def rate_share(self, step: int, steps: int) -> float:
         """Return the learning rate of a step as a share of the peak: a rise, then the schedule.
 
+        A rise takes at most all steps but the last: a training of one step has the whole rate
+        [ours].
+
         Args:
             step: from 0 on.
             steps: of the whole training.
         """
-        rising = math.ceil(self.warmup * steps)
+        rising = min(math.ceil(self.warmup * steps), steps - 1)
         if step < rising:
             return step / rising
         gone = (step - rising) / max(steps - rising, 1)
@@ -120,12 +123,14 @@ TINY_LORA = dataclasses.replace(
     TINY, tune="lora", vision=False, lora_rank=16, lora_alpha=32, lora_dropout=0.0
 )
 
-#: mmSSR's scorer, as its released script tunes it.
+#: mmSSR's scorer, as its released script tunes it; `micro_batch`, `clip` and `by_modality` are
+#: [ours], as it says nothing of them.
 MMSSR = Recipe(
     tune="full",
     vision=True,
     vision_rate=2e-6,
     batch_size=256,
+    micro_batch=1,
     rate=1e-5,
     projector_rate=None,
     max_tokens=32768,
