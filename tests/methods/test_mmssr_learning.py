@@ -37,7 +37,8 @@ SETTINGS = {"capabilities": OCR, "rated": OCR}
 def teaching(rows: range, *keys: str, style: str = S) -> TeacherLabels:
     """Return labels of some rows, as somebody hands them in."""
     scores = {key: {row: float(row % 6) for row in rows} for key in keys}
-    return TeacherLabels(scores, dict.fromkeys(rows, (style,)), handed_in=True)
+    styles = dict.fromkeys(rows, (style,))
+    return TeacherLabels(scores, styles, named=frozenset(rows), handed_in=True)
 
 
 def asked(pool: Pool, folder: Path, teacher: TeacherLabels, **given: Any) -> tuple[Inputs, Any]:
@@ -55,6 +56,30 @@ def inputs_of(pool: Pool, folder: Path, **scores: Any) -> tuple[MMSSR, Inputs]:
     inputs = method.measure(pool, lab, None)
     assert isinstance(method, MMSSR)
     return method, inputs
+
+
+# --- what is handed in ---------------------------------------------------------------------------
+
+
+def test_ratings_may_be_spread_over_files(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path, "aaaa")
+    method = build("mmssr", {"capabilities": f"{OCR},{STEM}", "tie": "expectation"})
+    files = []
+    for key, scores in ((OCR, [5, 5, 1, 1]), (STEM, [1, 1, 4, 4])):
+        (tmp_path / key).mkdir()
+        p = {key: np.eye(6)[scores]}
+        files.append(ratings(tmp_path / key, {key: scores}, [[S]] * 4, **p))
+    (tmp_path / "beside").mkdir()
+    files.append(
+        ratings(tmp_path / "beside", {"medical": [1] * 4}, [[S]] * 4, **{OCR: np.eye(6)[:4]})
+    )
+    imported = Imported(tuple(SignalFile.open(file) for file in files))
+    lab = LocalLab(pool, tmp_path, lambda: ["cpu"], imported=imported)
+    choice = method.choose(pool, method.measure(pool, lab, None), Budget.parse(2))
+    assert [reason.partition(",")[0] for reason in choice.reasons] == [
+        "optical character recognition 5 of 5",
+        "stem knowledge 4 of 5",
+    ]
 
 
 # --- which labels --------------------------------------------------------------------------------

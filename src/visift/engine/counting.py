@@ -115,9 +115,9 @@ class CountingLab:
         self.unlabelled += len(lacking)
         return Labels(np.sort(rows), known=False)
 
-    def given(self, column: str) -> bool:
+    def given(self, *columns: str) -> bool:
         """See `Lab.given`."""
-        return any(column in file.columns for file in self.imported.files)
+        return any(set(columns) <= set(file.columns) for file in self.imported.files)
 
     def marked(self, column: str) -> Rows | None:
         """See `Lab.marked`."""

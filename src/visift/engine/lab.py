@@ -133,8 +133,8 @@ class Lab(Protocol):
         """
         ...
 
-    def given(self, column: str) -> bool:
-        """Return whether numbers measured elsewhere hold a column."""
+    def given(self, *columns: str) -> bool:
+        """Return whether one file of numbers measured elsewhere holds all of some columns."""
         ...
 
     def marked(self, column: str) -> Rows | None:
@@ -228,9 +228,9 @@ class LocalLab:
         self.trainings.append(training)
         return Tuned(training.tuned, lambda: self._left_out(training.tuned))
 
-    def given(self, column: str) -> bool:
+    def given(self, *columns: str) -> bool:
         """See `Lab.given`."""
-        return any(column in file.columns for file in self.imported.files)
+        return any(set(columns) <= set(file.columns) for file in self.imported.files)
 
     def marked(self, column: str) -> Rows | None:
         """See `Lab.marked`."""

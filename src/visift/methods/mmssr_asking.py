@@ -110,14 +110,15 @@ class _Asking:
         )
 
     def _handed_in(self, given: Sequence[str]) -> list[Ratings]:
-        """Ask for what was handed in, added ones by themselves: they may be in files of their own.
+        """Ask for what was handed in: one by one what is added, and all where no file has them all.
 
         No model stands behind it: none shall step in where a file lacks something.
         """
-        added = [(key,) for key in given if key in self.asked.added]
+        alone = [(key,) for key in given if key in self.asked.added]
         others = tuple(key for key in given if key not in self.asked.added)
-        groups = [*([others] if others else []), *added]
-        return [self._ratings(None, keys, handed_in=True) for keys in groups]
+        whole = self.lab.given(*(f"score.{key}" for key in others))
+        groups = [others] * bool(others) if whole else [(key,) for key in others]
+        return [self._ratings(None, keys, handed_in=True) for keys in (*groups, *alone)]
 
     def _must_be_said(self) -> None:
         """Raise `InputError` where there are images alone: nobody can rate what nobody said."""
@@ -262,7 +263,8 @@ class _Asking:
             official=asked.official,
             max_tokens=within_context(asked.recipe, model).max_tokens,
         )
-        spread = (key for key in capabilities if not handed_in or self.lab.given(f"p.{key}"))
+        scores = [f"score.{key}" for key in capabilities]
+        spread = (k for k in capabilities if not handed_in or self.lab.given(*scores, f"p.{k}"))
         values = self.lab.measure(signal, self.all)
         return Ratings(capabilities, values, frozenset(spread), handed_in)
 

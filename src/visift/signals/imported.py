@@ -101,14 +101,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """All files of a run; the first that has the columns gives them."""
+    """All files of a run; see `giving`."""
 
     files: tuple[SignalFile, ...] = ()
 
     def giving(self, wanted: Sequence[Column]) -> SignalFile | None:
-        """Return the file that gives a signal's columns, if one has all but extra ones."""
+        """Return the file that gives a signal's columns, if one has all but extra ones.
+
+        Of several the one with the most extra ones, then the first.
+        """
+        every = {column.name for column in wanted}
         names = {column.name for column in wanted if not column.extra}
-        return next((file for file in self.files if names <= set(file.columns)), None)
+        having = [file for file in self.files if names <= set(file.columns)]
+        return max(having, key=lambda file: len(every & set(file.columns)), default=None)
 
     def answer(
         self, pool: Pool, wanted: Sequence[Column], unit: Unit, folder: Path | None = None
