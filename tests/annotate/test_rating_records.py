@@ -348,7 +348,9 @@ def test_what_the_money_paid_for_is_there_and_more_continues(tmp_path: Path) -> 
         assert (server.asked, list(tmp_path.glob("labels*"))) == ([], [])
         cost = before.estimated_cost
         assert cost is not None
-        some = ask(server.url, tmp_path, listed, spending=spending(max_cost=str(cost / 2)))
+        half = spending(max_cost=str(cost / 2))
+        # One at a time: side by side, who comes first has the money.
+        some = ask(server.url, tmp_path, listed, spending=half, manners=Manners(concurrency=1))
         assert (some.annotated, some.left) == (2, 3)
         assert [row["uid"] for row in rows(tmp_path)] == ["u0", "u1"]
         rest = ask(server.url, tmp_path, listed)
