@@ -1,4 +1,4 @@
-"""A demo pool with known faults, in which every fifth answer is wrong, and what to ask about it."""
+"""A demo pool with known faults, in which three of ten answers are wrong, and what to ask."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from visift.demo.generator import write_demo_pool
 from visift.demo.tasks import TASKS, wrong_answer
+from visift.files import write_atomically
 from visift.pool.pool import Pool
 from visift.validate.splitting import HELD_OUT, Questions, hold_out, tasks_of
 
 Rows = NDArray[np.int64]
 
 #: Share of the records with images whose last answer is replaced, beside the demo's own faults.
-WRONG = 0.2
+WRONG = 0.3
 HELD_SHARE = Fraction(1, 6)
 #: Notes of `planted.parquet` that say nothing against a record.
 _HARMLESS = ("integer-id", "duplicate-id", "rare-cluster")
@@ -57,7 +58,7 @@ class Known:
     def commonest(self) -> Rows:
         """Rows of the task with the most records."""
         task = Counter(self.tasks[self.rows].tolist()).most_common(1)[0][0]
-        return self.rows[self.tasks[self.rows] == task]
+        return np.asarray(self.rows[self.tasks[self.rows] == task], np.int64)
 
 
 def known_pool(folder: Path, records: int, most: int) -> Known:
@@ -74,7 +75,7 @@ def known_pool(folder: Path, records: int, most: int) -> Known:
     faults = folder / "faults.json"
     if not faults.exists():
         write_demo_pool(folder, records=records)
-        faults.write_text(json.dumps(_more_faults(folder)), encoding="utf-8")
+        write_atomically(faults, json.dumps(_more_faults(folder)).encode())
     kinds = {int(row): kind for row, kind in json.loads(faults.read_bytes()).items()}
     whole = Pool.open(folder / "pool.json", image_folder=folder / "images", hash_images=True)
     held = hold_out(whole, HELD_SHARE, most, 0)
