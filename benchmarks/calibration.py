@@ -20,22 +20,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import machine
 from benchmarks.calibration_arms import (
-    DRAWS,
     INVERSE,
+    NULL,
     ORACLE,
-    SIDES,
+    Contest,
     Part,
+    contests,
     full,
     inverse,
-    opponent,
     oracle,
-    pairs,
     partitioned,
 )
 from benchmarks.calibration_pool import Known, known_pool
@@ -52,8 +51,6 @@ from visift.validate.standing import check_tasks
 from visift.validate.verdict import Verdict, verdicts
 
 MODEL = ModelRef("builtin:tiny", device="cpu")
-METHOD, RANDOM = "random, one half", "random, other half"
-NULL = "random against random"
 #: Of so many comparisons, a share must come out as said.
 MOST_FALSE, LEAST_FOUND = 9 / 100, 16 / 20
 
@@ -83,23 +80,6 @@ class Size:
 
 #: Enough to go through everything once; too little for any figure.
 QUICK = Size(records=600, held=6, part=30, partitions=1, recipe="tiny,epochs:1")
-
-
-@dataclass(frozen=True, slots=True)
-class Contest:
-    """Two arms that are held against each other.
-
-    Attributes:
-        what: the kind of contest.
-        method: name of the one.
-        control: name of the other.
-        models: what was trained for both, under these names.
-    """
-
-    what: str
-    method: str
-    control: str
-    models: tuple[Scored, ...] = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -214,30 +194,6 @@ def _bench(
 
 
 # --- judging -------------------------------------------------------------------------------------
-
-
-def contests(partition: int, of_part: Mapping[tuple[str, int, int], Scored]) -> Iterator[Contest]:
-    """Yield every contest of a partition.
-
-    Args:
-        partition: its number.
-        of_part: what each training scored, by name, partition and draw of its part.
-    """
-
-    def arm(name: str, parts: Sequence[str]) -> list[Scored]:
-        found = [of_part[part, partition, draw] for draw, part in enumerate(parts)]
-        return [_renamed(one, name) for one in found]
-
-    for sides in pairs():
-        models = arm(METHOD, sides) + arm(RANDOM, opponent(sides))
-        yield Contest(NULL, METHOD, RANDOM, tuple(models))
-    control = arm(RANDOM, SIDES[:1] * DRAWS)
-    for name in (ORACLE, INVERSE):
-        yield Contest(name, name, RANDOM, (*arm(name, [name] * DRAWS), *control))
-
-
-def _renamed(one: Scored, name: str) -> Scored:
-    return replace(one, trial=replace(one.trial, arm=replace(one.trial.arm, name=name)))
 
 
 def _counting(sheet: Sheet, everything: Sequence[Scored]) -> list[str]:

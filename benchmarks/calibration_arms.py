@@ -18,7 +18,7 @@ but neither parts nor training seeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -27,12 +27,14 @@ from benchmarks.calibration_pool import Known, Rows
 from visift.numerics.allocate import allocate
 from visift.training.recipe import Recipe
 from visift.validate.arms import FULL, Arm
+from visift.validate.judging import Scored
 from visift.validate.running import Trial
 
 #: Draws of an arm, and training seeds: what a verdict needs.
 DRAWS = 5
 SIDES = ("this", "other")
-ORACLE, INVERSE = "oracle", "inverse"
+METHOD, RANDOM = "random, one half", "random, other half"
+NULL, ORACLE, INVERSE = "random against random", "oracle", "inverse"
 #: The full arm only says which tasks count.
 FULL_SEEDS = 2
 
@@ -132,3 +134,47 @@ def _balanced(known: Known, size: int, rng: np.random.Generator) -> Rows:
         for name, count in zip(names.tolist(), wanted, strict=True)
     ]
     return np.concatenate(chosen)
+
+
+# --- contests ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Two arms that are held against each other.
+
+    Attributes:
+        what: the kind of contest.
+        method: name of the one.
+        control: name of the other.
+        models: what was trained for both, under these names.
+    """
+
+    what: str
+    method: str
+    control: str
+    models: tuple[Scored, ...] = field(repr=False)
+
+
+def contests(partition: int, of_part: Mapping[tuple[str, int, int], Scored]) -> Iterator[Contest]:
+    """Yield every contest of a partition.
+
+    Args:
+        partition: its number.
+        of_part: what each training scored, by name, partition and draw of its part.
+    """
+
+    def arm(name: str, parts: Sequence[str]) -> list[Scored]:
+        found = [of_part[part, partition, draw] for draw, part in enumerate(parts)]
+        return [_renamed(one, name) for one in found]
+
+    for sides in pairs():
+        models = arm(METHOD, sides) + arm(RANDOM, opponent(sides))
+        yield Contest(NULL, METHOD, RANDOM, tuple(models))
+    control = arm(RANDOM, SIDES[:1] * DRAWS)
+    for name in (ORACLE, INVERSE):
+        yield Contest(name, name, RANDOM, (*arm(name, [name] * DRAWS), *control))
+
+
+def _renamed(one: Scored, name: str) -> Scored:
+    return replace(one, trial=replace(one.trial, arm=replace(one.trial.arm, name=name)))

@@ -10,8 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.calibration import INVERSE, NULL, ORACLE, Size, contests, summary
-from benchmarks.calibration_arms import DRAWS, SIDES, inverse, opponent, oracle, pairs, partitioned
+from benchmarks.calibration import Size, summary
+from benchmarks.calibration_arms import (
+    DRAWS,
+    INVERSE,
+    NULL,
+    ORACLE,
+    SIDES,
+    contests,
+    inverse,
+    opponent,
+    oracle,
+    pairs,
+    partitioned,
+)
 from benchmarks.calibration_pool import Known, known_pool
 
 from visift.training.recipe import TINY
