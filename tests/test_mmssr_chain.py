@@ -6,12 +6,8 @@ The teacher is a real server that knows the demo's ground truth. What is long ru
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ import pytest
 from annotate.teacher import rated, teaching
 from helpers import needs_shared
 from test_real_pools import IMAGES, RESULTS, first_records
+from test_tuned_methods import finish, kill_when
 from visift.cli import run as command_line
 from visift.demo.generator import write_demo_pool
 from visift.planning.planner import plan
@@ -86,24 +83,6 @@ class Chain:
 
 def _visift(*said: str) -> list[str]:
     return [sys.executable, "-m", "visift", *said]
-
-
-def finish(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def kill_when(command: list[str], ready: Callable[[], bool]) -> None:
-    """Kill a command and all it started once something is so, which must come before its end."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    while process.poll() is None and not ready():
-        time.sleep(0.02)
-    assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -180,13 +159,13 @@ def test_killed_while_labelling_training_and_scoring_gives_the_same_bytes(
         for command in (calm.select, calm.annotate, calm.select, shaken.select):
             finish(command)
         replies = shaken.out / "labels" / "labels.replies.jsonl"
-        kill_when(
+        assert kill_when(
             shaken.annotate, lambda: replies.exists() and replies.read_text().count("\n") > 20
         )
         finish(shaken.annotate)
-        kill_when(shaken.select, lambda: any(shaken.cache.glob("checkpoints/*.training/*")))
+        assert kill_when(shaken.select, lambda: any(shaken.cache.glob("checkpoints/*.training/*")))
         for count in (1, 2):
-            kill_when(shaken.select, lambda: len(trained(shaken)) >= count)  # noqa: B023
+            assert kill_when(shaken.select, lambda: len(trained(shaken)) >= count)  # noqa: B023
         finish(shaken.select)
     for name in ("labels/labels.parquet", *RESULTS):
         assert (calm.out / name).read_bytes() == (shaken.out / name).read_bytes(), name

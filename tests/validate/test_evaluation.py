@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import open_records, talk
-from visift.signals.given_answers import as_bytes, as_text
+from visift.signals.texts import decoded, encoded
 from visift.validate.evaluation import Evaluation, Sheet
 from visift.validate.splitting import Questions
 
@@ -25,9 +25,7 @@ def sheet(tmp_path: Path) -> Sheet:
 def given(*answers: list[str]) -> np.ndarray:
     out = np.zeros((len(answers), 4, 16), np.uint8)
     for record, some in enumerate(answers):
-        for turn, text in enumerate(some):
-            data = as_bytes(text, 16)
-            out[record, turn, : len(data)] = data
+        out[record, : len(some)] = encoded(some, 16)
     return out
 
 
@@ -66,11 +64,8 @@ def test_later_answers_are_not_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "red", "rouge é", "a\0b", "猫" * 9])
 def test_texts_survive_as_bytes(text: str) -> None:
-    data = np.zeros(16, np.uint8)
-    kept = as_bytes(text, 16)
-    data[: len(kept)] = kept
     plain = text.replace("\0", "")
-    assert as_text(data) == (plain if len(plain.encode()) <= 16 else "猫" * 5)
+    assert decoded(encoded([text], 16)) == [plain if len(plain.encode()) <= 16 else "猫" * 5]
 
 
 def test_what_is_asked_follows_from_the_evaluation() -> None:

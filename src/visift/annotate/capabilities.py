@@ -33,3 +33,8 @@ STYLES: tuple[str, ...] = (
     "chain-of-thought (step-by-step)",
     "specified style",
 )
+
+
+def words(capability: str) -> str:
+    """Return a key as it is spoken of."""
+    return capability.replace("_", " ")

@@ -100,7 +100,7 @@ class Prompts:
             InputError: the file cannot be read, or is not such a file.
         """
         where = "the prompts of visift" if path is None else str(path)
-        text = own_prompts() if path is None else _text_of(path)
+        text = own_prompts() if path is None else text_of(path)
         try:
             said = yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError) as error:
@@ -167,7 +167,8 @@ def own_prompts() -> str:
     return files("visift.annotate").joinpath("prompts.yaml").read_text(encoding="utf-8")
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a file that --prompt names; raises `InputError`."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from visift.annotate.capabilities import words
+from visift.annotate.prompts import text_of
 from visift.annotate.rating import dialogue, form, rating, reply_schema
 from visift.annotate.replies import Reply
 from visift.annotate.request import Request
@@ -42,7 +44,7 @@ class Entry:
     @property
     def name(self) -> str:
         """Return the key as words."""
-        return self.key.replace("_", " ")
+        return words(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Taxonomy:
             InputError: the file cannot be read, or is not such a file.
         """
         where = _OWN if path is None else str(path)
-        said = _loaded(own_taxonomy() if path is None else _text_of(path), where)
+        said = _loaded(own_taxonomy() if path is None else text_of(path), where)
         known = (*_TEXTS, *_TABLES)
         for key in said:
             if key not in known:
@@ -156,17 +158,6 @@ class Taxonomy:
 def own_taxonomy() -> str:
     """Return the text of the file that comes with visift."""
     return files("visift.annotate").joinpath("mmssr.yaml").read_text(encoding="utf-8")
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"cannot be read ({error.strerror}).", where=str(path), fix="Check --prompt."
-        ) from error
-    except UnicodeDecodeError:
-        raise InputError("is not text in UTF-8.", where=str(path), fix="Check --prompt.") from None
 
 
 def _loaded(text: str, where: str) -> dict[str, Any]:

@@ -230,7 +230,7 @@ class LocalLab:
 
     def given(self, *columns: str) -> bool:
         """See `Lab.given`."""
-        return any(set(columns) <= set(file.columns) for file in self.imported.files)
+        return self.imported.holds(*columns)
 
     def marked(self, column: str) -> Rows | None:
         """See `Lab.marked`."""

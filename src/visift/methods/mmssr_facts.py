@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visift.amounts import counted
+from visift.annotate.capabilities import words
 from visift.methods.mmssr_agreement import RatingAgreement, StyleAgreement
 from visift.methods.mmssr_order import Order
 from visift.methods.mmssr_raters import Raters, Teacher
 from visift.methods.mmssr_ratings import HIGHEST, Rated
 from visift.methods.mmssr_rule import Rule
 from visift.methods.mmssr_sampling import Bins
-from visift.methods.mmssr_tables import tables_of, words
+from visift.methods.mmssr_tables import tables_of
 from visift.methods.tables import few
 from visift.pool.pool import Pool
 from visift.signals.rating_replies import labels_of

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visift.amounts import counted
-from visift.budget import Budget
 from visift.engine.lab import Examples
 from visift.errors import InputError
 from visift.methods.ranking import by_key
+from visift.methods.seeds import said_size
 from visift.models.facts import context_tokens
 from visift.models.ref import ModelRef
 from visift.pool.labelled import Labels
@@ -47,13 +47,7 @@ def labelled_size(said: str, rows: int) -> int:
     if said == AUTO:
         usual = max(int(LABELLED_SHARE * rows), FEWEST_LABELLED)
         return min(usual, MOST_LABELLED, rows)
-    try:
-        wanted = Budget.parse(said)
-    except InputError:
-        wanted = Budget("", "tokens", Fraction(0))
-    if wanted.unit not in ("rows", "fraction"):
-        raise InputError(f"--set labelled={said}: a number, a percentage or auto was expected.")
-    size = int(wanted.amount * (rows if wanted.unit == "fraction" else 1))
+    size = said_size(said, "labelled", rows)
     if not 0 < size <= rows:
         raise InputError(
             f"--set labelled={said} is {size:,} of {rows:,} records.",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visift.annotate.capabilities import words
 from visift.methods.mmssr_agreement import RatingAgreement, StyleAgreement
 from visift.methods.mmssr_order import Order
 from visift.methods.mmssr_ratings import Rated
@@ -18,11 +19,6 @@ IntArray = NDArray[np.int64]
 
 #: Bins that a table shows at each end; sources and styles that it shows.
 _BINS, _SOURCES, _STYLES = 15, 7, 15
-
-
-def words(capability: str) -> str:
-    """Return a key as it is spoken of."""
-    return capability.replace("_", " ")
 
 
 def tables_of(

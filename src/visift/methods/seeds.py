@@ -57,19 +57,33 @@ def seed_size(said: str, name: str, pool_rows: int, budget_rows: int, share: Fra
         )
     if said == "auto":
         return max(1, min(int(share * pool_rows), budget_rows // 2))
-    try:
-        wanted = Budget.parse(said)
-    except InputError:
-        wanted = Budget("", "tokens", Fraction(0))
-    if wanted.unit not in ("rows", "fraction"):
-        raise InputError(f"--set {name}={said}: a number, a percentage or auto was expected.")
-    size = int(wanted.amount * (pool_rows if wanted.unit == "fraction" else 1))
+    size = said_size(said, name, pool_rows)
     if not 0 < size < budget_rows:
         raise InputError(
             f"--set {name}={said} is {size:,} of a budget of {budget_rows:,} records.",
             fix=f"It must leave some to choose: from 1 to {budget_rows - 1:,}, or a larger budget.",
         )
     return size
+
+
+def said_size(said: str, name: str, rows: int) -> int:
+    """Return how many rows a number or a percentage of them comes to.
+
+    Args:
+        said: as a user writes it.
+        name: of the parameter, for the message.
+        rows: what a percentage is of.
+
+    Raises:
+        InputError: it is neither.
+    """
+    try:
+        wanted = Budget.parse(said)
+    except InputError:
+        wanted = Budget("", "tokens", Fraction(0))
+    if wanted.unit not in ("rows", "fraction"):
+        raise InputError(f"--set {name}={said}: a number, a percentage or auto was expected.")
+    return int(wanted.amount * (rows if wanted.unit == "fraction" else 1))
 
 
 def marked_size(size: int, column: str, budget_rows: int) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from visift.annotate.capabilities import words
+
 if TYPE_CHECKING:
     from visift.finished import Run
 
@@ -89,7 +91,7 @@ def capabilities(run: Run) -> list[Capability]:
     for column in scores.column_names:
         if column.startswith(SCORE):
             values = np.asarray(scores[column].to_numpy(), np.float64)
-            name = column.removeprefix(SCORE).replace("_", " ")
+            name = words(column.removeprefix(SCORE))
             found.append(_capability(name, values, offered, run.rows, run.control))
     return found
 

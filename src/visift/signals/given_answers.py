@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.models.devices import needs_models
-from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
-from visift.signals.batching import measure_in_batches
-from visift.signals.cost import Cost, Load, value_bytes
-from visift.signals.losses import load_conversation
-from visift.signals.signal import Column, Measure, RecordItem, Unit, Values
+from visift.signals.answering import answering_cost, open_answering
+from visift.signals.cost import Cost, Load
+from visift.signals.signal import Column, Measure, Unit
+from visift.signals.texts import encoded
 
 if TYPE_CHECKING:
     from visift.models.batch import Conversation
@@ -54,58 +52,27 @@ class GivenAnswers:
         return (Column("given_answers", "uint8", shape),)
 
     def cost(self, load: Load) -> Cost:
-        """Return what records cost: reading them, and a step for every token that may be written.
-
-        Operations are those of reading; steps of generation are left out of forwards.
-        """
-        facts = read_facts(self.model)
-        tokens = load.text_tokens + load.images * facts.image_tokens
-        return Cost(
-            forwards_full=load.items,
-            blocks=load.items * (facts.blocks or 0),
-            tokens=None if self.model is None else tokens,
-            bytes_stored=load.items * (value_bytes(self.columns, None) or 0),
-            flops=facts.reading_flops(load.images, tokens, load.items * self.new_tokens),
-        )
+        """Return what records cost, see `answering`."""
+        return answering_cost(self.model, self.columns, load, self.new_tokens)
 
     def open(self, device: str) -> Measure:
         """Load the model and return what measures a list of records; see `signal.Signal`."""
-        with needs_models():
-            from visift.models.asking import own_answers, questions
-            from visift.models.batch import Collator
-            from visift.models.vlm import VLM
-
-        assert self.model is not None, "identity() asks for it before"
-        vlm = VLM.load(self.model, device)
-        collate = Collator.of(vlm)
         width = _BYTES_PER_TOKEN * self.new_tokens
 
-        def compute(conversations: list[Conversation]) -> dict[str, NDArray[Any]]:
-            asked = [questions(collate, one)[: self.turns] for one in conversations]
-            flat = [question for some in asked for question in some]
-            given = iter(own_answers(vlm, collate, flat, self.new_tokens))
-            out = np.zeros((len(asked), self.turns, width), np.uint8)
-            for number, some in enumerate(asked):
-                for turn in range(len(some)):
-                    said = as_bytes(next(given), width)
-                    out[number, turn, : len(said)] = said
+        def judge(
+            conversations: Sequence[Conversation], answers: Sequence[Sequence[str]]
+        ) -> dict[str, NDArray[Any]]:
+            out = np.zeros((len(conversations), self.turns, width), np.uint8)
+            for row, some in zip(out, answers, strict=True):
+                row[: len(some)] = encoded(some, width)
             return {"given_answers": out}
 
-        def measure(items: Sequence[RecordItem]) -> Values:
-            return measure_in_batches(
-                items, load_conversation, compute, self.columns, 0, self.batch_size
-            )
-
-        return measure
-
-
-def as_bytes(text: str, width: int) -> NDArray[np.uint8]:
-    """Return at most `width` bytes of a text in UTF-8, its last character whole; no zeros."""
-    data = text.replace("\0", "").encode("utf-8", "replace")[:width]
-    whole = data.decode("utf-8", "ignore").encode()
-    return np.frombuffer(whole, np.uint8)
-
-
-def as_text(data: NDArray[np.uint8]) -> str:
-    """Return the text that `as_bytes` gave, zeros behind it."""
-    return data.tobytes().rstrip(b"\0").decode("utf-8", "replace")
+        return open_answering(
+            self.model,
+            device,
+            self.columns,
+            judge,
+            new_tokens=self.new_tokens,
+            batch_size=self.batch_size,
+            turns=self.turns,
+        )

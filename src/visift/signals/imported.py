@@ -105,6 +105,10 @@ class Imported:
 
     files: tuple[SignalFile, ...] = ()
 
+    def holds(self, *columns: str) -> bool:
+        """Return whether one file has all of some columns."""
+        return any(set(columns) <= set(file.columns) for file in self.files)
+
     def giving(self, wanted: Sequence[Column]) -> SignalFile | None:
         """Return the file that gives a signal's columns, if one has all but extra ones.
 

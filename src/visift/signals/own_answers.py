@@ -16,13 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from visift.models.devices import needs_models
-from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
-from visift.signals.batching import measure_in_batches
-from visift.signals.cost import Cost, Load, value_bytes
-from visift.signals.losses import load_conversation
-from visift.signals.signal import Column, Measure, RecordItem, Unit, Values
+from visift.signals.answering import answering_cost, open_answering
+from visift.signals.cost import Cost, Load
+from visift.signals.signal import Column, Measure, Unit
 
 if TYPE_CHECKING:
     from visift.models.batch import Conversation
@@ -50,53 +47,29 @@ class OwnAnswers:
     batch_size: int = 16
 
     def cost(self, load: Load) -> Cost:
-        """Return what records cost: reading them, and a step for every token that may be written.
-
-        Operations are those of reading; steps of generation are left out of forwards.
-        """
-        facts = read_facts(self.model)
-        tokens = load.text_tokens + load.images * facts.image_tokens
-        return Cost(
-            forwards_full=load.items,
-            blocks=load.items * (facts.blocks or 0),
-            tokens=None if self.model is None else tokens,
-            bytes_stored=load.items * (value_bytes(self.columns, None) or 0),
-            flops=facts.reading_flops(load.images, tokens, load.items * self.new_tokens),
-        )
+        """Return what records cost, see `answering`."""
+        return answering_cost(self.model, self.columns, load, self.new_tokens)
 
     def open(self, device: str) -> Measure:
         """Load the model and return what measures a list of records; see `signal.Signal`."""
-        with needs_models():
-            from visift.models.asking import own_answers, questions
-            from visift.models.batch import Collator
-            from visift.models.vlm import VLM
+        return open_answering(
+            self.model,
+            device,
+            self.columns,
+            _quality,
+            new_tokens=self.new_tokens,
+            batch_size=self.batch_size,
+        )
 
-        assert self.model is not None, "identity() asks for it before"
-        vlm = VLM.load(self.model, device)
-        collate = Collator.of(vlm)
 
-        def compute(conversations: list[Conversation]) -> dict[str, NDArray[Any]]:
-            asked = [questions(collate, one) for one in conversations]
-            flat = [question for some in asked for question in some]
-            given = iter(own_answers(vlm, collate, flat, self.new_tokens))
-            quality = [
-                np.mean(
-                    [
-                        agreement(next(given), turn.text)
-                        for turn in one.turns
-                        if turn.role == "assistant"
-                    ]
-                )
-                for one in conversations
-            ]
-            return {"answer_quality": np.array(quality, np.float32)}
-
-        def measure(items: Sequence[RecordItem]) -> Values:
-            return measure_in_batches(
-                items, load_conversation, compute, self.columns, 0, self.batch_size
-            )
-
-        return measure
+def _quality(
+    conversations: Sequence[Conversation], answers: Sequence[Sequence[str]]
+) -> dict[str, NDArray[Any]]:
+    quality = []
+    for one, some in zip(conversations, answers, strict=True):
+        wanted = [turn.text for turn in one.turns if turn.role == "assistant"]
+        quality.append(np.mean([agreement(*pair) for pair in zip(some, wanted, strict=True)]))
+    return {"answer_quality": np.array(quality, np.float32)}
 
 
 def agreement(given: str, expected: str) -> float:

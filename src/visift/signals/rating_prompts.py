@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from visift.annotate.capabilities import words
 from visift.errors import InputError
 from visift.pool.record import IMAGE_TAG, Turn
 
@@ -34,7 +35,7 @@ _QUESTION, _ANSWER, _HINT = "Question:", "Answer:", "Hint:"
 
 def rating_query(query: str, capability: str) -> str:
     """Return a query about one capability, named by its key with blanks for underscores."""
-    return query.replace(CAPABILITY, capability.replace("_", " "))
+    return query.replace(CAPABILITY, words(capability))
 
 
 def style_query(query: str, styles: Sequence[str]) -> str:

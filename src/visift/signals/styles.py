@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from numpy.typing import NDArray
 
 from visift.models.devices import needs_models
-from visift.models.facts import read_facts
 from visift.models.ref import ModelRef
+from visift.signals.answering import answering_cost
 from visift.signals.batching import measure_in_batches
-from visift.signals.cost import Cost, Load, value_bytes
+from visift.signals.cost import Cost, Load
 from visift.signals.lengths import batches_by_length, estimate, image_tokens
 from visift.signals.losses import load_conversation
 from visift.signals.rating_prompts import STYLE_QUERY, STYLES, must_hold, style_query
@@ -69,17 +69,9 @@ class InteractionStyles:
     def cost(self, load: Load) -> Cost:
         """Return what records cost: reading them with the query, and every token of a reply.
 
-        Steps of generation are left out of forwards, as for `own_answers`.
+        See `answering`.
         """
-        facts = read_facts(self.model)
-        tokens = load.images * facts.image_tokens + load.text_tokens + load.items * self._asked()
-        return Cost(
-            forwards_full=load.items,
-            blocks=load.items * (facts.blocks or 0),
-            tokens=None if self.model is None else tokens,
-            bytes_stored=load.items * (value_bytes(self.columns, None) or 0),
-            flops=facts.reading_flops(load.images, tokens, load.items * self.new_tokens),
-        )
+        return answering_cost(self.model, self.columns, load, self.new_tokens, self._asked())
 
     def open(self, device: str) -> Measure:
         """Load the model and return what measures a list of records; see `signal.Signal`."""

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visift.models.ref import ModelRef
-from visift.signals.given_answers import GivenAnswers, as_text
+from visift.signals.given_answers import GivenAnswers
 from visift.signals.losses import AnswerLoss
+from visift.signals.texts import decoded
 from visift.validate.metrics import METRICS, majority_scores, metric_for
 from visift.validate.power import power_line
 from visift.validate.splitting import Questions
@@ -101,7 +102,7 @@ class Sheet:
         Args:
             answers: (n, turns, bytes) of the records, see `GivenAnswers`.
         """
-        return [as_text(answers[record, turn]) for record, turn in self.places.tolist()]
+        return decoded(answers[self.places[:, 0], self.places[:, 1]])
 
     def scores(self, answers: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return (Q,) how right answers are, from 0 to 1; the argument as for `said`."""

@@ -72,14 +72,19 @@ def _cost(one: Judged, arm: str) -> str:
     return f"{found.once:.2f}, {after}"
 
 
+def round_arms(one: Judged) -> list[str]:
+    """Return the rounds of methods, without those of the control."""
+    arms = (score.arm for score in one.scores)
+    return [arm for arm in arms if is_round(arm) and not arm.startswith(f"{CONTROL},")]
+
+
 def round_table(one: Judged) -> Table:
     """Return the curve of choosing in rounds, each beside `stratified` of the same size."""
     of = {score.arm: score.micro for score in one.scores}
-    rounds = [arm for arm in of if is_round(arm) and not arm.startswith(f"{CONTROL},")]
     records = {cost.arm: cost.records for cost in one.costs}
     lines = [
         [arm, f"{records[arm]:,}", f"{100 * of[arm]:.1f}", f"{100 * of[control_of(arm)]:.1f}"]
-        for arm in rounds
+        for arm in round_arms(one)
     ]
     return ("arm", "records", "all", f"{CONTROL}, as many records"), lines
 

@@ -23,10 +23,9 @@ import pyarrow.parquet as pq
 from visift.amounts import counted, duration
 from visift.files import disk_errors, write_atomically
 from visift.report.verdict import write_verdict
-from visift.validate.arms import CONTROL
 from visift.validate.cost import Saving, plain
 from visift.validate.judging import Judged
-from visift.validate.rounds import control_of, is_round
+from visift.validate.rounds import control_of
 from visift.validate.standing import TaskCheck
 from visift.validate.statistics import Comparison
 from visift.validate.tables import (
@@ -36,6 +35,7 @@ from visift.validate.tables import (
     equal_lines,
     in_markdown,
     markdown_table,
+    round_arms,
     round_table,
     task_table,
 )
@@ -158,9 +158,7 @@ def _rounds(one: Judged) -> Iterator[dict[str, Any]]:
     """Yield every round of a method, beside the control of as many records."""
     scores = {score.arm: score.micro for score in one.scores}
     records = {cost.arm: cost.records for cost in one.costs}
-    for arm in scores:
-        if not is_round(arm) or arm.startswith(f"{CONTROL},"):
-            continue
+    for arm in round_arms(one):
         yield {
             "method": arm.rpartition(", round ")[0],
             "arm": arm,
