@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,15 @@ def test_figures_keep_to_their_frame() -> None:
     assert all(0 <= x <= WIDTH for drawn in panel.lines for x, _ in drawn.dots)
     # Two lines that end at one place are named one below the other.
     assert abs(panel.lines[0].name_y - panel.lines[1].name_y) >= 13
+
+
+def test_a_figure_marks_where_a_curve_meets_its_control(tmp_path: Path) -> None:
+    behind = validated(tmp_path / "a", {"balanced": -0.3}, budgets=("12", "24"))
+    ahead = validated(tmp_path / "b", {"balanced": 0.3}, budgets=("12", "24"))
+    said = facts(replace(behind, judged=(ahead.judged[0], behind.judged[1])))
+    made = page(said, tmp_path)
+    assert len(said["curves"][0]["meets"]) == 1
+    meetings = sum(len(one["meets"]) for one in said["curves"])
+    assert len(made.all("path", class_="meets")) == meetings
+    assert said["curves"][0]["sentence"] in made.section("budgets")
+    assert "there the curve meets its control" in made.section("budgets")

@@ -52,12 +52,16 @@ class LoopShown(MeasureProgress):
 
 def print_validation(printer: Printer, done: Validated) -> None:
     """Print what came out: the power first, then a table and the verdicts of every budget."""
+    from visift.validate.meeting import curves
     from visift.validate.writing import files_of
 
     printer.say("", "")
     printer.say("Power", done.power)
     for one in done.judged:
         _print_budget(printer, one)
+    for curve in curves(done.judged):
+        if curve.judged:
+            printer.say("Budgets", curve.sentence)
     for benchmarked in done.benchmarks:
         _print_benchmarks(printer, benchmarked)
     if done.warning:

@@ -63,6 +63,7 @@ class Panel:
         lines: the arm first.
         columns: (x, text) of the sizes that are named.
         levels: (y, text) of the scores that are named.
+        meets: x of the sizes at which the arm and its control meet.
     """
 
     title: str
@@ -70,10 +71,22 @@ class Panel:
     lines: tuple[Line, ...]
     columns: tuple[tuple[float, str], ...]
     levels: tuple[tuple[float, str], ...]
+    meets: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, title: str, drawn: Sequence[tuple[str, str, Sequence[Point]]]) -> Panel:
-        """Draw lines of (name, kind, points in order of size), the arm's own first."""
+    def of(
+        cls,
+        title: str,
+        drawn: Sequence[tuple[str, str, Sequence[Point]]],
+        meets: Sequence[int] = (),
+    ) -> Panel:
+        """Draw lines.
+
+        Args:
+            title: name of the arm.
+            drawn: (name, kind, points in order of size), the arm's own first.
+            meets: records with which the arm and its control meet.
+        """
         every = [point for _, _, line in drawn for point in line]
         sizes = sorted({point.records for point in every})
         scale = _Scale.of(every, sizes)
@@ -84,7 +97,8 @@ class Panel:
         ]
         words = "; ".join(f"{label(name)}: {_told(line)}" for name, _, line in drawn)
         columns, levels = tuple(_columns(scale, sizes)), tuple(scale.levels())
-        return cls(title, words, tuple(lines), columns, levels)
+        marks = tuple(scale.x(records) for records in meets)
+        return cls(title, words, tuple(lines), columns, levels, marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +180,11 @@ def _told(line: Sequence[Point]) -> str:
 # --- which figures there are ---------------------------------------------------------------------
 
 
-def budget_curves(budgets: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
+def budget_curves(
+    budgets: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[Panel]:
     """Yield a figure an arm that was compared at several budgets; the arguments are facts."""
+    met = {one["arm"]: [meeting["records"] for meeting in one["meets"]] for one in curves}
     told = sorted((one for one in budgets if one["arms"]), key=lambda one: int(one["records"]))
     scores = [{arm["arm"]: arm["micro"] for arm in one["arms"]} for one in told]
     compared = [{found.arm: found for found in differences(one)} for one in told]
@@ -183,7 +200,7 @@ def budget_curves(budgets: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
         )
         own = [_around(point, compared[at][arm]) for at, point in zip(there, own, strict=True)]
         drawn = [(arm, "arm", own), (control, "control", theirs), (_FULL, "full", full)]
-        yield Panel.of(arm, drawn)
+        yield Panel.of(arm, drawn, met.get(arm, ()))
 
 
 def round_curves(budget: Mapping[str, Any]) -> Iterator[Panel]:

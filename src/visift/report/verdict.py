@@ -46,6 +46,7 @@ def write_verdict(facts: Mapping[str, Any], folder: Path) -> Path:
 
 def _contents(facts: Mapping[str, Any]) -> dict[str, Any]:
     parts, budgets = list(_parts(facts)), facts.get("budgets", ())
+    met = facts.get("curves", ())
     checked = [part.checks for part in parts if part.checks]
     notices = [notice for part in parts for notice in part.notices]
     return {
@@ -55,7 +56,8 @@ def _contents(facts: Mapping[str, Any]) -> dict[str, Any]:
         "parts": parts,
         # The full arm decides, and it is the same one at every budget.
         "checks": checked[:1] if all(one == checked[0] for one in checked) else checked,
-        "curves": list(budget_curves(budgets)),
+        "curves": list(budget_curves(budgets, met)),
+        "meetings": [one["sentence"] for one in met],
         "rounds": [panel for one in budgets for panel in round_curves(one)],
         "notices": list(dict.fromkeys(notices)),
         "how": list(_how(facts)) if "request" in facts else [],

@@ -25,6 +25,7 @@ from visift.files import disk_errors, write_atomically
 from visift.report.verdict import write_verdict
 from visift.validate.cost import Saving, plain
 from visift.validate.judging import Judged
+from visift.validate.meeting import curves
 from visift.validate.rounds import control_of
 from visift.validate.standing import TaskCheck
 from visift.validate.statistics import Comparison
@@ -117,6 +118,7 @@ def facts(done: Validated) -> dict[str, Any]:
             "metrics": dict(done.sheet.metrics),
         },
         "budgets": [_budget(one) for one in done.judged],
+        "curves": [curve.facts() for curve in curves(done.judged)],
         "benchmarks": [
             {
                 **one.facts(),
@@ -206,6 +208,9 @@ def _page(done: Validated) -> Iterator[str]:
         ground = one.gathered.ground
         yield from (f"## Budget {in_markdown(ground.budget)}: {counted(ground.size, 'record')}", "")
         yield from _judged(one)
+    if told_curves := [curve.sentence for curve in curves(done.judged) if curve.judged]:
+        yield from ("## From budget to budget", "")
+        yield from (*(f"- {in_markdown(sentence)}" for sentence in told_curves), "")
     for benchmarked in done.benchmarks:
         yield from (f"## Benchmarks at {in_markdown(benchmarked.budget)}, by lmms-eval", "")
         yield from _verdicts(benchmarked.verdicts, benchmarked.equals)
