@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 _THOUSANDS = ("", "k", "M", "G", "T", "P")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
@@ -19,6 +21,15 @@ def short(number: float) -> str:
 def data_size(count: float) -> str:
     """Return a number of bytes, in powers of 1000: 412 MB, 2.7 GB."""
     return " ".join(_scaled(count, _UNITS))
+
+
+def money(amount: Decimal | float) -> str:
+    """Return dollars as a person reads them: $12.40, and small amounts to two digits that count."""
+    exact = Decimal(str(amount))
+    if exact == 0 or exact >= Decimal("0.995"):
+        return f"${exact:,.2f}"
+    places = max(2, 1 - exact.adjusted())
+    return f"${exact:.{places}f}"
 
 
 def duration(seconds: float) -> str:

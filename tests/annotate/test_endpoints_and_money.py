@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from visift.amounts import money
 from visift.annotate.asking import Manners
 from visift.annotate.endpoint import Endpoint, retry_after
 from visift.annotate.journal import Journal
-from visift.annotate.money import Prices, Purse, Spending, Tokens, shown
+from visift.annotate.money import Prices, Purse, Spending, Tokens
 from visift.annotate.replies import Reply, read_reply
 from visift.errors import InputError, StorageError
 
@@ -84,7 +85,8 @@ def test_a_proxy_is_the_one_of_the_environment(monkeypatch: pytest.MonkeyPatch) 
      ("0.012345", "$0.012"), ("0.0000099", "$0.0000099")],
 )  # fmt: skip
 def test_amounts_as_a_person_reads_them(amount: str, text: str) -> None:
-    assert shown(Decimal(amount)) == text
+    assert money(Decimal(amount)) == text
+    assert money(float(amount)) == text
 
 
 @pytest.mark.parametrize("text", ["five", "-1", "nan", "inf", ""])

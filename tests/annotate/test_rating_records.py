@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from visift.annotate import Annotated, Endpoint, Settings, Taxonomy, ToAnnotate,
 from visift.annotate.asking import Manners
 from visift.annotate.capabilities import CAPABILITIES, STYLES
 from visift.annotate.endpoint import EndpointError
+from visift.annotate.money import Spending
 from visift.annotate.plan import rough_estimate
 from visift.annotate.rating import rating
 from visift.annotate.replies import Reply
@@ -44,6 +46,9 @@ COLUMNS = {
     "styles": pa.list_(pa.string()),
     "annotator": pa.string(),
     "failed": pa.string(),
+    "tokens_in": pa.int64(),
+    "tokens_out": pa.int64(),
+    "dollars": pa.float64(),
 }
 
 
@@ -309,6 +314,34 @@ def test_a_second_reply_may_be_good(tmp_path: Path) -> None:
     assert done.cost is not None
     assert done.estimated_cost is not None
     assert done.cost > 3 * done.estimated_cost
+    (row,) = rows(tmp_path)
+    assert (row["tokens_in"], row["tokens_out"]) == (done.tokens.sent, done.tokens.received)
+    assert row["dollars"] == pytest.approx(float(done.cost))
+
+
+def test_of_lines_with_one_request_the_first_has_what_it_cost(tmp_path: Path) -> None:
+    todo(tmp_path, 1)
+    one = record(0)
+    twin = replace(one, uid="twin")
+    with chat(fine) as server:
+        done = ask(server.url, tmp_path, [one, twin], spending=Spending())
+    assert len(server.asked) == 1
+    assert [row["tokens_out"] for row in rows(tmp_path)] == [done.tokens.received, 0]
+    assert {row["dollars"] for row in rows(tmp_path)} == {None}  # nobody named prices
+
+
+def test_labels_of_before_costs_were_kept_stay(tmp_path: Path) -> None:
+    todo(tmp_path, 3)
+    path = tmp_path / "labels.parquet"
+    with chat(fine) as server:
+        ask(server.url, tmp_path, [record(0)])
+        pq.write_table(
+            pq.read_table(path).drop_columns(["tokens_in", "tokens_out", "dollars"]), path
+        )
+        ask(server.url, tmp_path, [record(1)])
+    old, new = rows(tmp_path)
+    assert (old["uid"], old["tokens_out"], old["dollars"]) == ("u0", None, None)
+    assert (new["uid"], new["tokens_out"]) == ("u1", TOKENS_PER_ANSWER)
 
 
 @pytest.mark.parametrize(

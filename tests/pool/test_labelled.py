@@ -12,7 +12,7 @@ import pytest
 
 from helpers import open_records, talk
 from visift.errors import InputError
-from visift.pool.labelled import TeacherLabels
+from visift.pool.labelled import NO_BILL, Bill, TeacherLabels
 from visift.pool.pool import Pool
 
 
@@ -111,3 +111,43 @@ def test_of_equal_records_the_one_with_the_uid_was_labelled(pool: Pool, tmp_path
     found = TeacherLabels.open(pool, [path], handed_in=True)
     assert found.labelled().tolist() == [3]
     assert found.of(np.arange(4), ["ocr"], styles=False).rows.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("tokens_in", "dollars", "bill"),
+    [
+        (None, None, Bill(None, None)),
+        ([10, 20], None, Bill(33, None)),
+        ([10, 20], [0.5, 0.25], Bill(33, 0.75)),
+        ([10, None], [0.5, None], Bill(None, None)),
+        (["a", "b"], [None, None], Bill(None, None)),
+    ],
+)
+def test_what_labels_cost_is_known_where_it_is_known_of_all(
+    tokens_in: list[Any] | None, dollars: list[Any] | None, bill: Bill, pool: Pool, tmp_path: Path
+) -> None:
+    given = {"tokens_in": tokens_in, "tokens_out": [1, 2], "dollars": dollars}
+    columns = {name: values for name, values in given.items() if values is not None}
+    uids = pool.uids(np.arange(2))
+    first, second = (tmp_path / name for name in ("labels.parquet", "labels-new.parquet"))
+    pq.write_table(pa.table({"uid": uids, "score.a": [1, 2], **columns}), first)
+    assert TeacherLabels.open(pool, [first]).bill == bill
+    more = {"tokens_in": [1, 1], "tokens_out": [1, 1], "dollars": [1.0, 1.0]}
+    pq.write_table(pa.table({"uid": uids, "score.b": [1, 2], **more}), second)
+    both = TeacherLabels.open(pool, [first, second]).bill
+    assert both.tokens == (None if bill.tokens is None else bill.tokens + 4)
+    assert both.dollars == (None if bill.dollars is None else bill.dollars + 2)
+
+
+@pytest.mark.parametrize(
+    ("bill", "text"),
+    [
+        (Bill(338_000, 1.2), "$1.20 (338k tokens)"),
+        (Bill(None, 1.2), "$1.20"),
+        (Bill(338_000, None), "338k tokens"),
+        (Bill(None, None), "–"),
+        (NO_BILL, "nothing"),
+    ],
+)
+def test_a_bill_for_people(bill: Bill, text: str) -> None:
+    assert str(bill) == text

@@ -177,3 +177,18 @@ def test_a_figure_marks_where_a_curve_meets_its_control(tmp_path: Path) -> None:
     assert len(made.all("path", class_="meets")) == meetings
     assert said["curves"][0]["sentence"] in made.section("budgets")
     assert "there the curve meets its control" in made.section("budgets")
+
+
+def test_what_labels_cost_has_a_column_where_there_is_something(
+    found: dict[str, Any], tmp_path: Path
+) -> None:
+    assert "Labels" not in page(found, tmp_path).section("cost")
+    budget = found["budgets"][0]
+    costs = [
+        {**one, "api_tokens": 338_000, "api_dollars": 1.2} if one["arm"] == "balanced" else one
+        for one in budget["cost"]
+    ]
+    cost = page({**found, "budgets": [{**budget, "cost": costs}]}, tmp_path).section("cost")
+    assert "Labels" in cost
+    assert "$1.20 (338k tokens)" in cost
+    assert cost.count("nothing") == sum(one["api_tokens"] == 0 for one in costs)

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from helpers import sources_pool
 from visift.config import PoolConfig
+from visift.demo.generator import write_demo_pool
+from visift.demo.ratings import write_demo_labels
 from visift.engine.executor import Inline
 from visift.engine.lab import LocalLab
 from visift.models.ref import ModelRef
+from visift.pool.labelled import NO_BILL, Bill, TeacherLabels
 from visift.pool.pool import Pool
 from visift.validate.arms import CONTROLS, Ground
-from visift.validate.gathering import Clock, Gathered, _device_seconds, _Staff, gather
+from visift.validate.gathering import (
+    Clock,
+    Gathered,
+    _counted,
+    _device_seconds,
+    _Staff,
+    gather,
+)
 from visift.validate.request import Request, Seeds
 
 
@@ -68,6 +80,26 @@ def test_choosing_without_measuring_costs_nothing(tmp_path: Path) -> None:
     chosen = gathered(tmp_path).choosing["balanced"]
     assert chosen.cost.flops == 0
     assert chosen.seconds is not None
+
+
+def test_what_labels_cost_is_told_of_a_method_that_learns_from_them(tmp_path: Path) -> None:
+    made = write_demo_pool(tmp_path, records=200)
+    labels = pq.read_table(write_demo_labels(tmp_path, 20))
+    for name in ("tokens_in", "tokens_out"):
+        at = labels.column_names.index(name)
+        labels = labels.set_column(at, name, pa.array([7] * labels.num_rows, pa.int64()))
+    pq.write_table(labels, tmp_path / "labels.parquet")
+    pool = Pool.open(made.pool, image_folder=made.images)
+    lab = LocalLab(pool, tmp_path / "cache", lambda: ("cpu",))
+    lab.teacher = TeacherLabels.open(pool, [tmp_path / "labels.parquet"], handed_in=True)
+    request = Request(
+        pool=PoolConfig((str(tmp_path / "pool.json"),)),
+        model=ModelRef("builtin:tiny"),
+        methods=("mmssr", "balanced"),
+    )
+    ground, nowhere = Ground.of(pool, "10"), tmp_path / "nowhere"
+    for name, bill in (("mmssr", Bill(20 * 14, None)), ("balanced", NO_BILL)):
+        assert _counted(request.method(name, 0), ground, lab, nowhere)[1] == bill
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[1]"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from visift.annotate.asking import Advance, Asking, Manners
 from visift.annotate.endpoint import Endpoint, check_installed
 from visift.annotate.journal import Journal
-from visift.annotate.money import Purse, Spending
+from visift.annotate.money import Purse, Spending, Tokens
 from visift.annotate.outcome import Annotated
 from visift.annotate.plan import Plan, Work, make_plan
 from visift.annotate.records import replies_path
@@ -139,6 +139,18 @@ class Errand:
             elif reply and fault and self._is_final(key, reply):
                 failed[item.uid] = fault
         return Settled(replies, failed)
+
+    def paid(self) -> dict[str, Tokens]:
+        """Return the tokens of all replies about a line, by uid; lines with one request share it.
+
+        The first of them has all, so that a sum over lines is what was paid for.
+        """
+        first: dict[str, str] = {}
+        for item in self.items:
+            key = self.plan.key_of.get(item.uid)
+            if key in self._journal.paid:
+                first.setdefault(key, item.uid)
+        return {uid: self._journal.paid[key] for key, uid in first.items()}
 
     def _is_final(self, key: str, reply: Reply) -> bool:
         """Return whether a reply that cannot be used is the last one to be had."""

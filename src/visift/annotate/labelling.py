@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from visift.annotate.asking import NO_REPLY, Manners
 from visift.annotate.endpoint import Endpoint
 from visift.annotate.errand import Errand, Settled, Terms, Watch, listed
-from visift.annotate.labels import check_labels, read_earlier, write_labels
+from visift.annotate.labels import Bill, check_labels, read_earlier, write_labels
 from visift.annotate.money import Spending
 from visift.annotate.outcome import Annotated
 from visift.annotate.rating import Rating, rating
@@ -107,7 +107,7 @@ def _write(errand: Errand, taxonomy: Taxonomy, terms: Terms, earlier: pa.Table |
         given, _ = rating(reply, taxonomy.keys, taxonomy.labels)
         assert given is not None, "a settled reply can be used"
         ratings[uid] = given
-    annotator = terms.settings.model
-    write_labels(terms.output, errand.items, ratings, taxonomy.keys, annotator, earlier)
+    annotator, bill = terms.settings.model, Bill(errand.paid(), terms.spending)
+    write_labels(terms.output, errand.items, ratings, taxonomy.keys, annotator, earlier, bill)
     write_failed(terms.output, errand.items, settled.failed)
     return settled

@@ -6,14 +6,20 @@ score.<key>   int8            0 to 5, one column a capability
 styles        list<string>    the first one has the most answers; null where none were asked for
 annotator     string          the model
 failed        string          why there is no rating, with scores and styles null then
+tokens_in     int64           sent about this line, tries that came to nothing included; of lines
+                              with the same content the first has all; null where nobody counted
+tokens_out    int64           received, likewise
+dollars       double          for these tokens, at the prices named last; null without prices
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visift.annotate.money import Spending, Tokens
 from visift.annotate.rating import Rating
 from visift.annotate.records import check_output
 from visift.annotate.todo import ToAnnotate
@@ -24,6 +30,28 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCORE = "score."
+#: What labels cost; files of earlier versions lack it.
+BILL = ("tokens_in", "tokens_out", "dollars")
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What labels cost.
+
+    Attributes:
+        tokens: of the lines that were asked about, by uid.
+        spending: prices, where they were named.
+    """
+
+    tokens: Mapping[str, Tokens]
+    spending: Spending
+
+    def of(self, uid: str) -> dict[str, Any]:
+        """Return what a line cost, as its columns hold it."""
+        tokens = self.tokens.get(uid, Tokens())
+        cost = self.spending.cost(tokens)
+        values = (tokens.sent, tokens.received, None if cost is None else float(cost))
+        return dict(zip(BILL, values, strict=True))
 
 
 def check_labels(output: Path, others: Sequence[Path], *, overwrite: bool) -> None:
@@ -51,6 +79,9 @@ def read_earlier(path: Path, capabilities: Sequence[str]) -> pa.Table | None:
     except (pa.ArrowException, OSError):
         raise _in_the_way("is no table of labels.", path) from None
     schema = label_schema(capabilities)
+    for name in BILL:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(table.num_rows))
     if set(table.schema.names) != set(schema.names):
         theirs = [name for name in table.schema.names if name not in schema.names]
         other = f", such as {theirs[0].removeprefix(SCORE)}" if theirs else ""
@@ -65,6 +96,7 @@ def write_labels(
     capabilities: Sequence[str],
     annotator: str,
     earlier: pa.Table | None = None,
+    bill: Bill | None = None,
 ) -> None:
     """Write the labels of a list, after those of other records that earlier runs have paid for.
 
@@ -75,6 +107,7 @@ def write_labels(
         capabilities: one column each, in this order.
         annotator: the model.
         earlier: labels that `read_earlier` found.
+        bill: what they cost; None where nobody counted.
 
     Raises:
         StorageError: the file cannot be written.
@@ -84,7 +117,10 @@ def write_labels(
     import pyarrow.parquet as pq
 
     rows = [
-        _row(item, ratings[item.uid], capabilities, annotator)
+        {
+            **_row(item, ratings[item.uid], capabilities, annotator),
+            **(bill.of(item.uid) if bill else {}),
+        }
         for item in items
         if item.uid in ratings
     ]
@@ -112,6 +148,9 @@ def label_schema(capabilities: Sequence[str]) -> pa.Schema:
             ("styles", pa.list_(pa.string())),
             ("annotator", pa.string()),
             ("failed", pa.string()),
+            ("tokens_in", pa.int64()),
+            ("tokens_out", pa.int64()),
+            ("dollars", pa.float64()),
         ]
     )
 

@@ -102,14 +102,6 @@ def dollars(flag: str, text: str | None) -> Decimal | None:
     return amount
 
 
-def shown(amount: Decimal) -> str:
-    """Return dollars as a person reads them: $12.40, and small amounts to two digits that count."""
-    if amount == 0 or amount >= Decimal("0.995"):
-        return f"${amount:,.2f}"
-    places = max(2, 1 - amount.adjusted())
-    return f"${amount:.{places}f}"
-
-
 @dataclass
 class Purse:
     """Keeps count, and never lets more be spent than there is.

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from visift.amounts import counted as number_of
-from visift.amounts import short
+from visift.amounts import money, short
 from visift.annotate.endpoint import Endpoint, host_of
-from visift.annotate.money import Spending, Tokens, shown
+from visift.annotate.money import Spending, Tokens
 from visift.annotate.plan import Plan
 from visift.annotate.prompts import Prompts
 from visift.annotate.request import Settings
@@ -63,14 +63,14 @@ def say_plan(say: Say, plan: Plan, spending: Spending) -> None:
     """Say what was spent before, and what this run is expected to cost, with what is assumed."""
     if plan.before != Tokens():
         cost = spending.cost(plan.before)
-        price = "" if cost is None else f", for up to {shown(cost)}"
+        price = "" if cost is None else f", for up to {money(cost)}"
         say("Before", f"{plan.known:,} replies of earlier runs{price}")
     if plan.unreadable:
         first = next(iter(plan.unreadable.values()))
         lost = number_of(len(plan.unreadable), "line")
         say("Note", f"{lost} cannot be asked about (the first: {first})")
     estimate, cost = plan.estimate, spending.cost(plan.estimate)
-    price = "" if cost is None else f", about {shown(cost)}"
+    price = "" if cost is None else f", about {money(cost)}"
     say(
         "Estimate",
         f"{number_of(len(plan.asked), 'request')}, about {short(estimate.sent)} tokens in and "
@@ -85,4 +85,4 @@ def say_plan(say: Say, plan: Plan, spending: Spending) -> None:
             f"{answer:,} an answer (--tokens-per-answer){unpriced}",
         )
     if spending.max_cost is not None:
-        say("Limit", f"{shown(spending.max_cost)} for this list, earlier runs included")
+        say("Limit", f"{money(spending.max_cost)} for this list, earlier runs included")

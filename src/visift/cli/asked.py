@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from visift.amounts import counted, short
-from visift.annotate.money import shown
+from visift.amounts import counted, money, short
 from visift.annotate.outcome import Annotated as Outcome
 from visift.annotate.records import failed_path
 from visift.cli.output import Printer
@@ -29,7 +28,7 @@ def print_outcome(printer: Printer, outcome: Outcome, *, rated: bool) -> None:
         f"{len(outcome.failed):,} failed{left}",
     )
     _print_reasons(printer, outcome)
-    spent = f"{shown(outcome.cost)}: " if outcome.cost is not None else ""
+    spent = f"{money(outcome.cost)}: " if outcome.cost is not None else ""
     printer.say(
         "Cost",
         f"{spent}{short(outcome.tokens.sent)} tokens in and {short(outcome.tokens.received)} out",
@@ -37,7 +36,7 @@ def print_outcome(printer: Printer, outcome: Outcome, *, rated: bool) -> None:
     if outcome.cost_uncertain:
         printer.say(
             "Note",
-            f"up to {shown(outcome.cost_uncertain)} more, for requests that got no reply",
+            f"up to {money(outcome.cost_uncertain)} more, for requests that got no reply",
         )
     printer.say("Wrote", str(outcome.output))
     if outcome.failed:

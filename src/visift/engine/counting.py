@@ -72,6 +72,7 @@ class CountingLab:
         handles: the requests.
         wanted: records that somebody must annotate first.
         unlabelled: records that a teacher must label first.
+        read_labels: whether labels were asked for.
     """
 
     pool: Pool
@@ -82,6 +83,7 @@ class CountingLab:
     handles: list[Handle] = field(default_factory=list)
     wanted: int = 0
     unlabelled: int = 0
+    read_labels: bool = False
     trainings: list[Training] = field(default_factory=list)
 
     def measure(self, signal: Signal, examples: Examples) -> Measured:
@@ -107,6 +109,7 @@ class CountingLab:
 
     def labels(self, rows: Rows, capabilities: Sequence[str], *, styles: bool = True) -> Labels:
         """See `Lab.labels`; where some are missing, they are counted, and nothing is known."""
+        self.read_labels = True
         if self.teacher.handed_in:
             return handed_in_labels(self.teacher, capabilities, styles)
         lacking = self.teacher.lacking(rows.tolist(), capabilities, styles)

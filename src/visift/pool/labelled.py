@@ -1,9 +1,11 @@
 """A teacher's labels of some records: capability scores and interaction styles, from parquet.
 
-    labels.parquet   uid, content_hash, score.<capability> ..., styles, failed
+    labels.parquet   uid, content_hash, score.<capability> ..., styles, failed,
+                     tokens_in, tokens_out, dollars
 
 A line names its record by content hash, which survives renaming and reordering, or by uid. One
-whose `failed` says why has no labels, and is settled all the same.
+whose `failed` says why has no labels, and is settled all the same. The last three say what a line
+cost, where somebody knows.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from visift.amounts import money, short
 from visift.errors import InputError
 from visift.pool.pool import Pool
 
@@ -51,6 +54,32 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
+class Bill:
+    """What labels cost; None where nobody knows of all of them.
+
+    Attributes:
+        tokens: sent and received.
+        dollars: for them.
+    """
+
+    tokens: int | None = None
+    dollars: float | None = None
+
+    def __str__(self) -> str:
+        """Return both for people: $1.20 (338k tokens), nothing, or a dash."""
+        if self.dollars:
+            tokens = f" ({short(self.tokens)} tokens)" if self.tokens else ""
+            return f"{money(self.dollars)}{tokens}"
+        if self.tokens:
+            return f"{short(self.tokens)} tokens"
+        return "–" if self.tokens is None else "nothing"
+
+
+#: Of what is chosen without labels.
+NO_BILL = Bill(0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class TeacherLabels:
     """All labels there are for the rows of a pool.
 
@@ -59,7 +88,7 @@ class TeacherLabels:
         styles: by row.
         failed: rows that the teacher could not label, and why.
         named: for every line the row it is about: of equal records the one with its uid.
-        files: what each file is known by: name, size, digest, lines, failures, annotators.
+        files: what each file is known by: name, size, digest, lines, failures, annotators, cost.
         handed_in: whether somebody named the files: then they say which rows are labelled.
         remarks: what of the files is not used, a clause each.
     """
@@ -110,6 +139,15 @@ class TeacherLabels:
                     failed.update((row, str(why)) for row in rows[at] if why)
         given = handed_in and bool(there)
         return cls(scores, styles, failed, frozenset(named), tuple(known), given, tuple(remarks))
+
+    @property
+    def bill(self) -> Bill:
+        """Return what all of them cost."""
+        tokens = [file["tokens"] for file in self.files]
+        dollars = [file["dollars"] for file in self.files]
+        return Bill(
+            None if None in tokens else sum(tokens), None if None in dollars else sum(dollars)
+        )
 
     def lacking(self, rows: Sequence[int], capabilities: Sequence[str], styles: bool) -> list[int]:
         """Return those of some rows that nobody has labelled in all that is asked for."""
@@ -224,7 +262,19 @@ def _known_by(file: Path, table: pa.Table) -> dict[str, Any]:
         "lines": table.num_rows,
         "failed": 0 if failed is None else table.num_rows - failed.null_count,
         "annotators": sorted(str(one) for one in annotators if one is not None),
+        "tokens": _sum_of(table, "tokens_in", "tokens_out"),
+        "dollars": _sum_of(table, "dollars"),
     }
+
+
+def _sum_of(table: pa.Table, *columns: str) -> Any:
+    """Return the sum of all numbers in some columns; None where one is missing."""
+    kinds = [table.schema.field(name).type for name in columns if name in table.column_names]
+    numbers = [pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds]
+    if not all(numbers) or len(numbers) < len(columns):
+        return None
+    found = [pc.sum(table[name], skip_nulls=False, min_count=0).as_py() for name in columns]
+    return None if None in found else sum(found)
 
 
 def _scores(column: pa.ChunkedArray, where: str) -> tuple[list[int], list[float]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from visift.amounts import counted, duration, short
 from visift.files import disk_errors, write_atomically
+from visift.pool.labelled import Bill
 from visift.report.curves import budget_curves, round_curves
 from visift.report.differences import (
     Difference,
@@ -57,6 +58,7 @@ def _contents(facts: Mapping[str, Any]) -> dict[str, Any]:
         # The full arm decides, and it is the same one at every budget.
         "checks": checked[:1] if all(one == checked[0] for one in checked) else checked,
         "curves": list(budget_curves(budgets, met)),
+        "labelled": any(cost.labelled for part in parts for cost in part.costs),
         "meetings": [one["sentence"] for one in met],
         "rounds": [panel for one in budgets for panel in round_curves(one)],
         "notices": list(dict.fromkeys(notices)),
@@ -84,16 +86,18 @@ class ArmLine:
 
 @dataclass(frozen=True, slots=True)
 class CostLine:
-    """A line of the table of costs, as texts."""
+    """A line of the table of costs, as texts; `labelled` says whether labels were paid for."""
 
     arm: str
     records: str
     choosing: str
     operations: str
+    labels: str
     training: str
     once: str
     tenfold: str
     pays_off: str
+    labelled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +221,12 @@ def _cost_line(cost: Mapping[str, Any]) -> CostLine:
         records=f"{cost['records']:,}",
         choosing=_seconds(cost["choosing_seconds"]),
         operations=_UNKNOWN if flops is None else short(flops),
+        labels=str(Bill(cost["api_tokens"], cost["api_dollars"])),
         training=_seconds(cost["training_seconds"]),
         once=_ratio(cost["overall_cost"]),
         tenfold=_ratio(cost["overall_cost_of_ten"]),
         pays_off=_UNKNOWN if cost["arm"] == _FULL else _pays_off(cost),
+        labelled=bool(cost["api_tokens"] or cost["api_dollars"]),
     )
 
 

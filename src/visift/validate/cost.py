@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from visift.planning.saving import runs_to_pay
+from visift.pool.labelled import NO_BILL, Bill
 from visift.signals.cost import Cost
 
 #: What costs are counted in: seconds of a device, or operations.
@@ -25,6 +26,7 @@ class ArmCost:
         training: one training, as stated.
         training_seconds: likewise, mean over its trainings, without starting and loading.
         records: that it is trained on.
+        bill: for labels that choosing learns from; these stand beside, no time is counted for them.
     """
 
     arm: str
@@ -33,6 +35,7 @@ class ArmCost:
     training: Cost
     training_seconds: float | None
     records: int
+    bill: Bill = NO_BILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ def plain(arm: ArmCost, found: Saving) -> Mapping[str, object]:
         if choosing is None
         else choosing.forwards_full + choosing.forwards_partial,
         "records_back_propagated": None if choosing is None else choosing.backwards,
+        "api_tokens": arm.bill.tokens,
+        "api_dollars": arm.bill.dollars,
         "training_seconds": arm.training_seconds,
         "training_flops": arm.training.flops,
         "training_steps": arm.training.training_steps,

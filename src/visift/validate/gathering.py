@@ -21,6 +21,7 @@ from visift.engine.lab import LocalLab
 from visift.errors import AnnotationNeeded
 from visift.files import disk_errors, write_atomically
 from visift.methods.method import Method
+from visift.pool.labelled import NO_BILL, Bill
 from visift.run import must_read_targets
 from visift.say import Say
 from visift.selection import Choice
@@ -58,10 +59,12 @@ class Choosing:
     Attributes:
         cost: everything that is measured, nothing of it stored before.
         seconds: of one device that it took here; None where some of it was stored.
+        bill: for the labels of a teacher that it learns from.
     """
 
     cost: Cost
     seconds: float | None
+    bill: Bill = field(default_factory=lambda: NO_BILL)
 
 
 @dataclass(slots=True)
@@ -140,8 +143,8 @@ def _drawn(
     method, ground, lab = request.method(name, draw), found.ground, new_lab()
     must_read_targets(method, request.pool.target)
     try:
-        whole = _counted(method, ground, lab, _NOWHERE)
-        fresh = _counted(method, ground, lab, lab.cache) == whole
+        whole, bill = _counted(method, ground, lab, _NOWHERE)
+        fresh = _counted(method, ground, lab, lab.cache)[0] == whole
         staff = _Staff(lab.executor)
         lab.executor = staff
         began = time.monotonic()
@@ -152,7 +155,7 @@ def _drawn(
         return
     what = f"{ground.budget} {name} {draw} {_known_by(request, ground)}"
     took = clock.remembered(what, seconds, fresh)
-    found.choosing.setdefault(name, Choosing(whole, took))
+    found.choosing.setdefault(name, Choosing(whole, took, bill))
     _must_be_usable(request, ground, lab)
     arm = ground.arm(name, choice.rows, request.seed + draw)
     yield arm
@@ -194,11 +197,12 @@ def _equals(request: Request, ground: Ground, arm: Arm, choosing: Cost) -> Itera
             yield equal_arm(ground.pool, kind, arm, base, choosing.flops, training)
 
 
-def _counted(method: Method, ground: Ground, lab: LocalLab, cache: Path) -> Cost:
-    """Return what a method would measure, given what a cache folder holds."""
+def _counted(method: Method, ground: Ground, lab: LocalLab, cache: Path) -> tuple[Cost, Bill]:
+    """Return what a method would measure, given what a cache folder holds, and what labels cost."""
     counting = CountingLab(ground.visual, cache, lab.imported, lab.annotations, lab.teacher)
     method.measure(ground.visual, counting, Budget.parse(ground.chosen))
-    return sum((count.entry.cost for count in counting.counts()), Cost())
+    cost = sum((count.entry.cost for count in counting.counts()), Cost())
+    return cost, lab.teacher.bill if counting.read_labels else NO_BILL
 
 
 def _must_be_usable(request: Request, ground: Ground, lab: LocalLab) -> None:

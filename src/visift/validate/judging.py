@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from visift.amounts import counted
 from visift.engine.items import Items
 from visift.models.ref import ModelRef
+from visift.pool.labelled import Bill
 from visift.signals.cost import Cost, stated_cost
 from visift.training.finetune import Outcome
 from visift.training.tuned import FineTuning
@@ -206,11 +207,12 @@ def _costs(gathered: Gathered, scored: Sequence[Scored], model: ModelRef) -> tup
     for one in trained:
         if is_round(one.arm) and not one.arm.startswith(CONTROL):
             # Every round measures with another model: nobody counted that.
-            lines.append(replace(one, choosing=None, choosing_seconds=None))
+            unknown = replace(one, choosing=None, choosing_seconds=None, bill=Bill())
+            lines.append(unknown)
             continue
         chosen = gathered.choosing.get(_method_of(one.arm), nothing)
         seconds = seconds_of(chosen.cost, chosen.seconds, trained)
-        lines.append(replace(one, choosing=chosen.cost, choosing_seconds=seconds))
+        lines.append(replace(one, choosing=chosen.cost, choosing_seconds=seconds, bill=chosen.bill))
     return tuple(lines)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from visift.amounts import duration
+from visift.pool.labelled import NO_BILL
 from visift.report.text import in_markdown as in_short_markdown
 from visift.validate.arms import CONTROL, FULL
 from visift.validate.judging import Judged
@@ -63,6 +64,12 @@ def equal_lines(compared: Sequence[Comparison]) -> list[str]:
 
 
 def _cost(one: Judged, arm: str) -> str:
+    told = _compute(one, arm)
+    bill = next((cost.bill for cost in one.costs if cost.arm == arm), NO_BILL)
+    return f"{told}, labels {bill}" if bill.tokens or bill.dollars else told
+
+
+def _compute(one: Judged, arm: str) -> str:
     found = one.savings.get(arm)
     if found is None or found.once is None or arm == FULL:
         return "–"
