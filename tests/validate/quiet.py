@@ -10,6 +10,10 @@ class Quiet(Silent):
 
     def __init__(self) -> None:
         self.trials: list[tuple[int, int]] = []
+        self.models = 0
+
+    def begin_models(self, total: int) -> None:
+        self.models += total
 
     def begin_trials(self, total: int, done: int) -> None:
         self.trials.append((total, done))

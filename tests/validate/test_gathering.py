@@ -99,7 +99,7 @@ def test_what_labels_cost_is_told_of_a_method_that_learns_from_them(tmp_path: Pa
     )
     ground, nowhere = Ground.of(pool, "10"), tmp_path / "nowhere"
     for name, bill in (("mmssr", Bill(20 * 14, None)), ("balanced", NO_BILL)):
-        assert _counted(request.method(name, 0), ground, lab, nowhere)[1] == bill
+        assert _counted(request.method(name, 0), ground, lab, nowhere).bill == bill
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[1]"])
@@ -120,10 +120,10 @@ def test_times_are_those_of_one_device(tmp_path: Path) -> None:
     staff = _Staff(lambda blocks: Two() if blocks > 1 else Inline())
     lab = LocalLab(Pool.open(sources_pool(tmp_path / "p", {"a": 2})), tmp_path, lambda: ("cpu",))
     staff(1)
-    assert _device_seconds(3.0, staff.most, lab) == 3.0
+    assert _device_seconds(3.0, staff.most, lab, ()) == 3.0
     staff(2)
     staff(1)
-    assert _device_seconds(3.0, staff.most, lab) == 6.0
+    assert _device_seconds(3.0, staff.most, lab, ()) == 6.0
 
 
 def test_times_of_another_pool_or_other_settings_are_not_taken_for_these(tmp_path: Path) -> None:

@@ -26,6 +26,12 @@ class LoopShown(MeasureProgress):
         super().__init__(printer)
         self.loops = False
 
+    def begin_models(self, total: int) -> None:
+        """See `validate.setting.LoopProgress`."""
+        self.printer.say("Train", f"{total:,} models that methods measure with, side by side")
+        self.bar = Bar("models", total)
+        self.trains = True
+
     def begin_trials(self, total: int, done: int) -> None:
         """See `validate.running.TrialProgress`."""
         before = f", {done:,} of them done before" if done else ""

@@ -45,6 +45,7 @@ class Count:
         left: positions in `items` of those to measure, each content once.
         entry: the line that a run without faults writes into its ledger.
         given: whether the numbers come from `--signals`.
+        training: of the model that is trained, where this is one.
     """
 
     signal: Signal
@@ -52,6 +53,7 @@ class Count:
     left: NDArray[np.int64] = field(repr=False)
     entry: Entry
     given: bool = False
+    training: Training | None = field(default=None, repr=False)
 
     @property
     def lacks_model(self) -> bool:
@@ -181,7 +183,8 @@ def _count(
 
 def _training(training: Training) -> Count:
     everything = np.arange(len(training.items))
-    return Count(training.signal, training.items, everything, training.entry())
+    entry = training.entry()
+    return Count(training.signal, training.items, everything, entry, training=training)
 
 
 def _not_asked_before(

@@ -17,6 +17,11 @@ Work = Callable[[int], None]
 #: Called whenever something of a shard has gone on; from any thread, as often as one likes.
 Alive = Callable[[], None]
 
+
+def nobody_listens() -> None:
+    """Stand in for whoever wants to know that something goes on."""
+
+
 #: Seconds without any sign of life after which a worker is given up [ours].
 PATIENCE_SECONDS = 1800.0
 

@@ -68,6 +68,13 @@ class Training:
             return True
         return self.tuned.here() is None or not self.tuned.is_trained
 
+    @property
+    def examples(self) -> list[Example]:
+        """Its examples, in the order of its items."""
+        rows, keys = self.items.ids.tolist(), _texts(self.keys)
+        said = self.items.said or (None,) * len(rows)
+        return [Example(*one) for one in zip(rows, keys, said, strict=True)]
+
     def entry(self) -> Entry:
         """Return its line in the ledger."""
         return Entry.of(self.signal, len(self.items), len(self.items), 0, self.load())
@@ -78,9 +85,6 @@ class Training:
 
     def run(self, devices: Sequence[str], progress: Progress) -> None:
         """Train; see `training.finetune.finetune`."""
-        rows, keys = self.items.ids.tolist(), _texts(self.keys)
-        said = self.items.said or (None,) * len(rows)
-        examples = [Example(*one) for one in zip(rows, keys, said, strict=True)]
         begun = False
 
         def hear(step: Step) -> None:
@@ -91,7 +95,7 @@ class Training:
             progress.step(step.step, step.loss)
 
         try:
-            finetune(self.tuned, self.items.pool, examples, devices, hear)
+            finetune(self.tuned, self.items.pool, self.examples, devices, hear)
         finally:
             if begun:
                 progress.end()

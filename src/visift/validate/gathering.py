@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -27,7 +27,7 @@ from visift.say import Say
 from visift.selection import Choice
 from visift.signals.cost import Cost, stated_cost
 from visift.training.finetune import outcome_of
-from visift.training.tuned import FineTuning
+from visift.training.tuned import FineTuning, TunedRef
 from visift.unusable import Quarantine
 from visift.validate.arms import (
     ABLATIONS,
@@ -143,19 +143,20 @@ def _drawn(
     method, ground, lab = request.method(name, draw), found.ground, new_lab()
     must_read_targets(method, request.pool.target)
     try:
-        whole, bill = _counted(method, ground, lab, _NOWHERE)
-        fresh = _counted(method, ground, lab, lab.cache)[0] == whole
+        needed = _counted(method, ground, lab, _NOWHERE)
+        here = _counted(method, ground, lab, lab.cache)
         staff = _Staff(lab.executor)
         lab.executor = staff
         began = time.monotonic()
         choice = chosen_by(ground, method, lab)
-        seconds = _device_seconds(time.monotonic() - began, staff.most, lab)
+        took = time.monotonic() - began
+        seconds = _device_seconds(took, staff.most, lab, here.trainings)
     except AnnotationNeeded as need:
         yield f"{name} is left out: {need.what}"
         return
     what = f"{ground.budget} {name} {draw} {_known_by(request, ground)}"
-    took = clock.remembered(what, seconds, fresh)
-    found.choosing.setdefault(name, Choosing(whole, took, bill))
+    known = clock.remembered(what, seconds, here.measuring == needed.measuring)
+    found.choosing.setdefault(name, Choosing(needed.cost, known, needed.bill))
     _must_be_usable(request, ground, lab)
     arm = ground.arm(name, choice.rows, request.seed + draw)
     yield arm
@@ -165,7 +166,7 @@ def _drawn(
             f"{ground.size - ground.text:,} were asked for; random ones fill it up"
         )
     yield from _ablations(request, ground, name, method, choice, draw)
-    yield from _equals(request, ground, arm, whole)
+    yield from _equals(request, ground, arm, needed.cost)
 
 
 def _ablations(
@@ -197,12 +198,36 @@ def _equals(request: Request, ground: Ground, arm: Arm, choosing: Cost) -> Itera
             yield equal_arm(ground.pool, kind, arm, base, choosing.flops, training)
 
 
-def _counted(method: Method, ground: Ground, lab: LocalLab, cache: Path) -> tuple[Cost, Bill]:
-    """Return what a method would measure, given what a cache folder holds, and what labels cost."""
+@dataclass(frozen=True, slots=True)
+class _Needed:
+    """What a method is still to measure.
+
+    Attributes:
+        cost: of all of it.
+        measuring: without trainings, which say themselves how long they took.
+        trainings: the models that are still to be trained.
+        bill: for labels.
+    """
+
+    cost: Cost
+    measuring: Cost
+    trainings: frozenset[TunedRef]
+    bill: Bill
+
+
+def _counted(method: Method, ground: Ground, lab: LocalLab, cache: Path) -> _Needed:
+    """Return what a method would measure, given what a cache folder holds."""
     counting = CountingLab(ground.visual, cache, lab.imported, lab.annotations, lab.teacher)
     method.measure(ground.visual, counting, Budget.parse(ground.chosen))
-    cost = sum((count.entry.cost for count in counting.counts()), Cost())
-    return cost, lab.teacher.bill if counting.read_labels else NO_BILL
+    counts = counting.counts()
+    trained = [count.training.tuned for count in counts if count.training is not None]
+    measured = [count.entry.cost for count in counts if count.training is None]
+    return _Needed(
+        sum((count.entry.cost for count in counts), Cost()),
+        sum(measured, Cost()),
+        frozenset(trained),
+        lab.teacher.bill if counting.read_labels else NO_BILL,
+    )
 
 
 def _must_be_usable(request: Request, ground: Ground, lab: LocalLab) -> None:
@@ -230,16 +255,22 @@ class _Staff:
         return made
 
 
-def _device_seconds(seconds: float, workers: int, lab: LocalLab) -> float:
+def _device_seconds(seconds: float, workers: int, lab: LocalLab, now: Container[TunedRef]) -> float:
     """Return the seconds of one device that choosing took, as those of a training are counted.
 
-    Workers have a device each: a GPU, or a core. A model that is trained on the way takes one core,
-    or all GPUs.
+    Workers have a device each: a GPU, or a core. A model takes one core to train, or all GPUs.
+
+    Args:
+        seconds: that passed.
+        workers: that measured.
+        lab: what was asked.
+        now: models that were trained meanwhile; the others of the lab were trained before.
     """
-    outcomes = (outcome_of(one.tuned) for one in lab.trainings)
-    trained = sum(one.seconds for one in outcomes if one is not None)
-    devices = len(lab.devices()) if trained else 1
-    return max(seconds - trained, 0.0) * workers + trained * devices
+    outcomes = {one.tuned: outcome_of(one.tuned) for one in lab.trainings}
+    took = {tuned: one.seconds for tuned, one in outcomes.items() if one is not None}
+    meanwhile = sum(each for tuned, each in took.items() if tuned in now)
+    devices = len(lab.devices()) if took else 1
+    return max(seconds - meanwhile, 0.0) * workers + sum(took.values()) * devices
 
 
 def _known_by(request: Request, ground: Ground) -> str:

@@ -118,6 +118,7 @@ def execute(
         asked, met = setting.asked(say)
         sheet = Sheet.of(asked, request.evaluation.turns)
         say("Power", sheet.power(len(request.methods)))
+        setting.train_ahead()
         gathered = [setting.gathered(budget, say) for budget in request.budgets]
         tried = _Tried.of(request, gathered)
         bench, executor = setting.bench(asked, sheet, len(tried.trials))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visift.engine.counting import left_to_measure
-from visift.engine.executor import Alive, Executor, ShardDone, ShardFailed, Work
+from visift.engine.executor import Alive, Executor, ShardDone, ShardFailed, Work, nobody_listens
 from visift.engine.lab import Examples, LocalLab
 from visift.engine.measured import Measured
 from visift.engine.progress import Silent
@@ -158,10 +158,6 @@ class _Telling(Silent):
         self._alive()
 
 
-def _nobody_listens() -> None:
-    """Stand in for whoever wants to know that something goes on."""
-
-
 @dataclass(frozen=True, slots=True)
 class OpenTrials:
     """Trials on their way to workers (see `executor.OpenWork`).
@@ -176,7 +172,7 @@ class OpenTrials:
     bench: Bench
     trials: Sequence[Trial]
     keep: frozenset[str] | None = None
-    alive: Alive = _nobody_listens
+    alive: Alive = nobody_listens
 
     def telling(self, alive: Alive) -> OpenTrials:
         """See `executor.Telling`."""

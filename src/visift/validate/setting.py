@@ -28,6 +28,7 @@ from visift.signals.hashes import ImageHash
 from visift.signals.imported import Imported, SignalFile
 from visift.staff import cache_folder, staffing
 from visift.unusable import Quarantine
+from visift.validate.ahead import models_of, train_ahead
 from visift.validate.arms import Ground
 from visift.validate.decontamination import Contamination, find_contamination
 from visift.validate.evaluation import Sheet
@@ -44,6 +45,10 @@ _SHOWN = 5
 
 class LoopProgress(Progress, TrialProgress, Protocol):
     """Told how measuring, training and asking go on."""
+
+    def begin_models(self, total: int) -> None:
+        """So many models that methods measure with are trained; `trial_done` after each."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,26 @@ class Setting:
                 fix="Ask others: --eval FILE; or count them all the same: --keep-contaminated",
             )
         return left, met
+
+    def train_ahead(self) -> None:
+        """Train what methods measure with side by side, where that is faster: on several cores.
+
+        Raises:
+            VisiftError: one of them cannot be trained, or a method cannot choose from this pool.
+        """
+        lab = self.lab()
+        executor = getattr(lab.executor(2), "workers", 1)
+        if lab.devices()[0] != "cpu" or executor < 2 or self.run.engine.executor == "ray":
+            return
+        grounds = [Ground.of(self.pool, budget) for budget in self.request.budgets]
+        trainings = models_of(self.request, grounds, lab)
+        if len(trainings) < 2:
+            return
+        self.progress.begin_models(len(trainings))
+        try:
+            train_ahead(trainings, lab.executor, self.progress.trial_done)
+        finally:
+            self.progress.end_trials()
 
     def gathered(self, budget: str, say: Say) -> Gathered:
         """Draw the arms of a budget."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from visift.engine.executor import Alive
 from visift.engine.trainings import Training
 from visift.models.devices import needs_models
-from visift.training.finetune import Example, Step, finetune
+from visift.training.finetune import Step, finetune
 
 
 def train_here(training: Training, alive: Alive) -> None:
@@ -25,13 +25,10 @@ def train_here(training: Training, alive: Alive) -> None:
     Raises:
         TrainingError: it cannot be trained, or training failed.
     """
-    keys = (f"{high:016x}{low:016x}" for high, low in training.keys.tolist())
-    rows = training.items.ids.tolist()
-    examples = [Example(row, key) for row, key in zip(rows, keys, strict=True)]
     finetune(
         training.tuned,
         training.items.pool,
-        examples,
+        training.examples,
         ("cpu",),
         lambda step: alive(),
         run=_in_this_process,
