@@ -38,3 +38,21 @@ def test_what_it_cost_is_told_also_where_no_task_counts(tmp_path: Path) -> None:
     assert costs["balanced"]["training_seconds"] > 0
     assert costs["balanced"]["overall_cost"] is None
     assert costs["balanced"]["records"] == 12
+
+
+def test_the_ledger_says_what_choosing_and_one_training_take(tmp_path: Path) -> None:
+    done = validated(tmp_path, {"balanced": 0.3})
+    text = page(done)
+    ledger = text[text.index("### Cost") :].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in ledger[2:]]
+    head, balanced = rows[0], next(row for row in rows if row[0] == "balanced")
+    told = dict(zip(head[:6], balanced[:6], strict=True))
+    assert told["choosing"] == "0 s"
+    assert told["forward passes"] == told["backward passes"] == "0"
+    assert told["labels"] == "nothing"
+    cost = next(one for one in done.judged[0].costs if one.arm == "balanced")
+    assert cost.training.backwards == 12  # one pass
+    write_validation(done)
+    (budget,) = json.loads((tmp_path / "verdict.json").read_text())["budgets"]
+    line = next(one for one in budget["cost"] if one["arm"] == "balanced")
+    assert line["training_back_propagated"] == 12

@@ -92,8 +92,11 @@ class CostLine:
     records: str
     choosing: str
     operations: str
+    read: str
+    back: str
     labels: str
     training: str
+    training_operations: str
     once: str
     tenfold: str
     pays_off: str
@@ -215,14 +218,16 @@ def _arm_lines(one: Mapping[str, Any], compared: Sequence[Difference]) -> Iterat
 
 
 def _cost_line(cost: Mapping[str, Any]) -> CostLine:
-    flops = cost["choosing_flops"]
     return CostLine(
         arm=cost["arm"],
         records=f"{cost['records']:,}",
         choosing=_seconds(cost["choosing_seconds"]),
-        operations=_UNKNOWN if flops is None else short(flops),
+        operations=_short(cost["choosing_flops"]),
+        read=_short(cost["records_forwarded"]),
+        back=_short(cost["records_back_propagated"]),
         labels=str(Bill(cost["api_tokens"], cost["api_dollars"])),
         training=_seconds(cost["training_seconds"]),
+        training_operations=_short(cost["training_flops"]),
         once=_ratio(cost["overall_cost"]),
         tenfold=_ratio(cost["overall_cost_of_ten"]),
         pays_off=_UNKNOWN if cost["arm"] == _FULL else _pays_off(cost),
@@ -305,6 +310,10 @@ def _range(values: Any) -> str:
 
 def _seconds(value: float | None) -> str:
     return _UNKNOWN if value is None else duration(value)
+
+
+def _short(value: float | None) -> str:
+    return _UNKNOWN if value is None else short(value)
 
 
 def _ratio(value: float | None) -> str:

@@ -154,6 +154,7 @@ def plain(arm: ArmCost, found: Saving) -> Mapping[str, object]:
         "training_seconds": arm.training_seconds,
         "training_flops": arm.training.flops,
         "training_steps": arm.training.training_steps,
+        "training_back_propagated": arm.training.backwards,
         "overall_cost": found.once,
         "overall_cost_of_ten": found.tenfold,
         "pays_off_after_runs": None if found.runs in (None, float("inf")) else found.runs,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from visift.amounts import duration
+from visift.amounts import duration, short
 from visift.pool.labelled import NO_BILL
 from visift.report.text import in_markdown as in_short_markdown
 from visift.validate.arms import CONTROL, FULL
@@ -77,6 +77,35 @@ def _compute(one: Judged, arm: str) -> str:
         return f"{found.once:.2f}"
     after = "never pays off" if math.isinf(found.runs) else f"pays off after {found.runs:,.0f} runs"
     return f"{found.once:.2f}, {after}"
+
+
+def ledger_table(one: Judged) -> Table:
+    """Return what every arm costs: choosing once, and one training."""
+    head = (
+        *("arm", "choosing", "operations", "forward passes", "backward passes", "labels"),
+        *("one training", "operations"),
+    )
+    lines = []
+    for cost in one.costs:
+        chosen = cost.choosing
+        passes = None if chosen is None else chosen.forwards_full + chosen.forwards_partial
+        lines.append(
+            [
+                cost.arm,
+                _known(cost.choosing_seconds, duration),
+                _known(None if chosen is None else chosen.flops, short),
+                _known(passes, short),
+                _known(None if chosen is None else chosen.backwards, short),
+                str(cost.bill),
+                _known(cost.training_seconds, duration),
+                _known(cost.training.flops, short),
+            ]
+        )
+    return head, lines
+
+
+def _known(value: float | None, shown: Callable[[float], str]) -> str:
+    return "–" if value is None else shown(value)
 
 
 def round_arms(one: Judged) -> list[str]:

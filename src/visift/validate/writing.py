@@ -35,6 +35,7 @@ from visift.validate.tables import (
     check_table,
     equal_lines,
     in_markdown,
+    ledger_table,
     markdown_table,
     round_arms,
     round_table,
@@ -234,6 +235,9 @@ def _judged(one: Judged) -> Iterator[str]:
             yield from markdown_table(round_table(one))
         yield from ("", "### Tasks that count", "")
         yield from markdown_table(task_table(one))
+    yield from ("### Cost", "")
+    yield from markdown_table(ledger_table(one))
+    yield from ("Times are those of one core, or one GPU; nothing stored before.", "")
     yield from ("### Which tasks count, by the full arm alone", "")
     yield from markdown_table(check_table(one))
     yield from (f"- {in_markdown(text)}" for text in told(one))
