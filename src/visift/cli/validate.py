@@ -45,7 +45,7 @@ _SEVERAL: list[str] = []
 _DEMO_METHODS = "balanced,prism,tive,presel,mllm_selector,mmssr"
 _DEMO_SEEDS = 3
 #: So that all of it takes less than half an hour on two cores.
-_DEMO_RECORDS, _DEMO_LABELS = 4200, 150
+_DEMO_RECORDS, _DEMO_LABELS = 4200, 100
 #: All that --collect looks at.
 _COLLECTING = frozenset(("collect", "results", "output", "as_json"))
 
