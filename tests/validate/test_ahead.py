@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,14 @@ def test_a_model_that_cannot_be_trained_is_said(request_of: Request, tmp_path: P
     lab.finetune(MODEL, read_recipe(RECIPE, MODEL), Examples(np.array([], np.int64)))
     with pytest.raises(TrainingError, match="no examples"):
         train_ahead(lab.trainings, lambda count: Inline(), lambda: None)
+
+
+def test_what_libraries_have_to_say_among_themselves_is_not_shown(
+    request_of: Request, tmp_path: Path
+) -> None:
+    lab, recipe = lab_in(request_of, tmp_path), read_recipe(f"{RECIPE},tune:lora", MODEL)
+    lab.finetune(MODEL, recipe, Examples(lab.pool.rows("candidate")[:4]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        train_ahead(lab.trainings, lambda count: Inline(), lambda: None)
+    assert lab.trainings[0].tuned.is_trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -194,7 +195,10 @@ def _with_factors(vlm: VLM, recipe: Recipe, language: str, whole: list[str]) -> 
         target_modules=rf"{re.escape(language)}\.(?:.*\.)?(?:{kinds})",
         modules_to_save=whole or None,
     )
-    adapter = peft.get_peft_model(vlm.model, config)
+    with warnings.catch_warnings():
+        # What peft asks a model is called otherwise in newer releases of transformers.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
+        adapter = peft.get_peft_model(vlm.model, config)
     without = linear - {name.removeprefix(f"{language}.") for name in adapter.targeted_module_names}
     if without:
         raise ModelError(
