@@ -164,8 +164,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 def _manifest(run: Run) -> dict[str, Any]:
     facts, identities = run.selection.facts, run.identities
     return {
-        "versions": _versions(bool(identities)),
-        "pool": [{**_fingerprint(file.reader), "role": file.role} for file in run.pool.files],
+        "versions": versions(models=bool(identities)),
+        "pool": [{**fingerprint(file.reader), "role": file.role} for file in run.pool.files],
         "annotations": _annotations(run),
         "labels": [dict(one) for one in run.labels],
         "method": run.config.method,
@@ -200,23 +200,24 @@ def _model(model: ModelRef | None, used: bool) -> dict[str, Any] | None:
     return {**dataclasses.asdict(model), "commit": model.resolved_revision() if used else None}
 
 
-def _versions(models: bool) -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+def versions(*, models: bool) -> dict[str, str]:
+    """Return the versions of Python and of our libraries, those that models need too if asked."""
+    found = {"python": platform.python_version()}
     for name in (*_PACKAGES, *(_MODEL_PACKAGES if models else ())):
         try:
-            versions[name] = version(name)
+            found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return versions
+    return found
 
 
 def _annotations(run: Run) -> list[dict[str, Any]]:
     """Return the files in which chosen images found their conversations."""
     written = run.annotations.pool
-    return [] if written is None else [_fingerprint(file.reader) for file in written.files]
+    return [] if written is None else [fingerprint(file.reader) for file in written.files]
 
 
-def _fingerprint(reader: Reader) -> dict[str, Any]:
+def fingerprint(reader: Reader) -> dict[str, Any]:
     """Return what a pool file is known by; of images alone, the list of its records."""
     path, digest, size = reader.path, blake2b(digest_size=16), 0
     if path.is_dir() or path.name.lower().endswith(ARCHIVES):

@@ -284,6 +284,16 @@ def _how(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     metrics = (f"{task}: {metric}" for task, metric in questions["metrics"].items())
     yield "Metrics", ", ".join(metrics)
+    said = facts["provenance"]
+    packages = (f"{name} {number}" for name, number in said["versions"].items())
+    yield "With", ", ".join(packages)
+    machine = said["machine"]
+    yield (
+        "Machine",
+        f"{machine['system']} {machine['processor']}, {machine['device']}, "
+        f"{counted(machine['cores'], 'core')}",
+    )
+    yield "Configuration", said["configuration"]
     yield "Took", f"{duration(facts['seconds'])} this time"
 
 

@@ -26,6 +26,7 @@ from visift.report.verdict import write_verdict
 from visift.validate.cost import Saving, plain
 from visift.validate.judging import Judged
 from visift.validate.meeting import curves
+from visift.validate.provenance import provenance, surroundings
 from visift.validate.rounds import control_of
 from visift.validate.standing import TaskCheck
 from visift.validate.statistics import Comparison
@@ -129,6 +130,7 @@ def facts(done: Validated) -> dict[str, Any]:
             for one in done.benchmarks
         ],
         "seconds": done.seconds,
+        "provenance": provenance(done),
     }
 
 
@@ -271,6 +273,7 @@ def _how(done: Validated) -> Iterator[str]:
     )
     metrics = ", ".join(f"{task}: {metric}" for task, metric in done.sheet.metrics.items())
     yield f"- metrics: {in_markdown(metrics)}"
+    yield f"- with {in_markdown(surroundings(request))}"
     yield f"- took {duration(done.seconds)} this time"
     yield f"- as run with {in_markdown(base.name)}: no statement on the methods' papers"
 
