@@ -24,7 +24,8 @@ from visift.training.recipe import read_recipe
 from visift.training.tuned import TunedRef
 from visift.validate.ahead import models_of, train_ahead
 from visift.validate.arms import Ground
-from visift.validate.gathering import Clock, gather
+from visift.validate.choosing import Clock
+from visift.validate.gathering import gather
 from visift.validate.request import Request, Seeds
 
 MODEL = ModelRef("builtin:tiny", dtype="float32", device="cpu")
@@ -112,8 +113,10 @@ def test_what_it_took_is_known_of_models_that_were_trained_before(
 
     trained = outcome_of(trainings[0].tuned)
     assert trained is not None
-    assert took.seconds is not None
-    assert took.seconds > trained.seconds > 0
+    assert took.took.seconds is not None
+    assert took.took.seconds > trained.seconds > 0
+    assert took.took.memory is not None
+    assert took.took.memory >= (trained.memory or 0) > 0
     assert took.cost.training_steps == trained.steps
 
 

@@ -18,12 +18,9 @@ from visift.models.ref import ModelRef
 from visift.pool.labelled import NO_BILL, Bill, TeacherLabels
 from visift.pool.pool import Pool
 from visift.validate.arms import CONTROLS, Ground
+from visift.validate.choosing import Clock, Staff, Took, device_seconds, needed
 from visift.validate.gathering import (
-    Clock,
     Gathered,
-    _counted,
-    _device_seconds,
-    _Staff,
     gather,
 )
 from visift.validate.request import Request, Seeds
@@ -79,7 +76,8 @@ def test_ablations_and_equal_tokens_are_arms_of_every_draw(tmp_path: Path) -> No
 def test_choosing_without_measuring_costs_nothing(tmp_path: Path) -> None:
     chosen = gathered(tmp_path).choosing["balanced"]
     assert chosen.cost.flops == 0
-    assert chosen.seconds is not None
+    assert chosen.took.seconds is not None
+    assert chosen.took.memory is None
 
 
 def test_what_labels_cost_is_told_of_a_method_that_learns_from_them(tmp_path: Path) -> None:
@@ -99,17 +97,18 @@ def test_what_labels_cost_is_told_of_a_method_that_learns_from_them(tmp_path: Pa
     )
     ground, nowhere = Ground.of(pool, "10"), tmp_path / "nowhere"
     for name, bill in (("mmssr", Bill(20 * 14, None)), ("balanced", NO_BILL)):
-        assert _counted(request.method(name, 0), ground, lab, nowhere).bill == bill
+        assert needed(request.method(name, 0), ground, lab, nowhere).bill == bill
 
 
-@pytest.mark.parametrize("text", ["", "no JSON", "[1]"])
+@pytest.mark.parametrize("text", ["", "no JSON", "[1]", '{"prism": 3.5}'])
 def test_times_are_remembered_from_when_nothing_was_stored(tmp_path: Path, text: str) -> None:
     path = tmp_path / "seconds.json"
     path.write_text(text)
     clock = Clock.open(path)
-    assert clock.remembered("prism", 9.0, fresh=False) is None
-    assert clock.remembered("prism", 5.0, fresh=True) == 5.0
-    assert Clock.open(path).remembered("prism", 0.1, fresh=False) == 5.0
+    five = Took(5.0, 1000)
+    assert clock.remembered("prism", Took(9.0), fresh=False) == Took()
+    assert clock.remembered("prism", five, fresh=True) == five
+    assert Clock.open(path).remembered("prism", Took(0.1), fresh=False) == five
 
 
 class Two(Inline):
@@ -117,18 +116,18 @@ class Two(Inline):
 
 
 def test_times_are_those_of_one_device(tmp_path: Path) -> None:
-    staff = _Staff(lambda blocks: Two() if blocks > 1 else Inline())
+    staff = Staff(lambda blocks: Two() if blocks > 1 else Inline())
     lab = LocalLab(Pool.open(sources_pool(tmp_path / "p", {"a": 2})), tmp_path, lambda: ("cpu",))
     staff(1)
-    assert _device_seconds(3.0, staff.most, lab, ()) == 3.0
+    assert device_seconds(3.0, staff.most, lab, ()) == 3.0
     staff(2)
     staff(1)
-    assert _device_seconds(3.0, staff.most, lab, ()) == 6.0
+    assert device_seconds(3.0, staff.most, lab, ()) == 6.0
 
 
 def test_times_of_another_pool_or_other_settings_are_not_taken_for_these(tmp_path: Path) -> None:
     def known(folder: Path) -> set[str]:
-        return set(Clock.open(folder / "seconds.json").seconds)
+        return set(Clock.open(folder / "seconds.json").known)
 
     gathered(tmp_path)
     one = known(tmp_path)

@@ -46,7 +46,7 @@ def test_the_ledger_says_what_choosing_and_one_training_take(tmp_path: Path) -> 
     ledger = text[text.index("### Cost") :].splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in ledger[2:]]
     head, balanced = rows[0], next(row for row in rows if row[0] == "balanced")
-    told = dict(zip(head[:6], balanced[:6], strict=True))
+    told = dict(zip(head[:7], balanced[:7], strict=True))
     assert told["choosing"] == "0 s"
     assert told["forward passes"] == told["backward passes"] == "0"
     assert told["labels"] == "nothing"

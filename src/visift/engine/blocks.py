@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from visift.engine.executor import Alive, Event, Executor, ShardDone, ShardFailed, Work
+from visift.engine.executor import (
+    Alive,
+    Event,
+    Executor,
+    ShardDone,
+    ShardFailed,
+    Work,
+    nobody_listens,
+)
 from visift.engine.items import Items
 from visift.engine.progress import Progress
 from visift.engine.store import Keys, Store
@@ -38,10 +46,6 @@ class NotAllMeasured(Exception):
         super().__init__(reasons)
 
 
-def _nobody_listens() -> None:
-    """Stand in for whoever wants to know that something goes on."""
-
-
 @dataclass(frozen=True, slots=True)
 class OpenBlocks:
     """The measuring of one request, on its way to workers (see `executor.OpenWork`).
@@ -62,7 +66,7 @@ class OpenBlocks:
     lacking: dict[int, NDArray[np.int64]]
     store: Store
     devices: tuple[str, ...]
-    alive: Alive = _nobody_listens
+    alive: Alive = nobody_listens
 
     def telling(self, alive: Alive) -> OpenBlocks:
         """See `executor.Telling`."""
@@ -144,7 +148,10 @@ def lacking_blocks(
 
 
 def run_blocks(
-    open_blocks: OpenBlocks, executor: Callable[[int], Executor], progress: Progress
+    open_blocks: OpenBlocks,
+    executor: Callable[[int], Executor],
+    progress: Progress,
+    held: Callable[[int], None] = lambda memory: None,
 ) -> dict[int, str]:
     """Run the lacking blocks, and what they then still lack, up to `TRIES` times.
 
@@ -154,6 +161,7 @@ def run_blocks(
         open_blocks: the measuring; its store is refreshed.
         executor: called with the number of blocks to measure; gives the executor for them.
         progress: told how many more items are committed.
+        held: told the most bytes that a worker has held, after each of its blocks.
 
     Returns:
         By position, why an item is still missing.
@@ -173,6 +181,8 @@ def run_blocks(
             for event in events:
                 reasons |= _hear(event, todo[event.shard], progress)
                 answered |= not _is_lost(event)
+                if isinstance(event, ShardDone) and event.memory is not None:
+                    held(event.memory)
                 fewest = 2 if isinstance(event, ShardFailed) and event.error is None else fewest
         store.refresh()
         todo = _still_lacking(store, open_blocks.keys, todo)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
+
+from visift.models.memory import peak_memory
 
 Work = Callable[[int], None]
 
@@ -55,9 +57,15 @@ def no_answer(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ShardDone:
-    """A shard that is measured and committed."""
+    """A shard that is measured and committed.
+
+    Attributes:
+        shard: its number.
+        memory: the most bytes that its worker has held so far, see `models.memory`.
+    """
 
     shard: int
+    memory: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,7 @@ class Inline:
             except Exception as error:
                 yield ShardFailed(shard, describe(error), error)
             else:
-                yield ShardDone(shard)
+                yield ShardDone(shard, peak_memory())
 
 
 def describe(error: BaseException) -> str:

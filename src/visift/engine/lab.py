@@ -196,6 +196,8 @@ class LocalLab:
         teacher: labels of records.
         progress: told how it goes.
         ledger: what was asked and done.
+        memory: the most bytes that a worker has held while it measured; 0 where none did, or where
+            nobody counts.
     """
 
     pool: Pool
@@ -209,6 +211,7 @@ class LocalLab:
     ledger: list[Entry] = field(default_factory=list)
     handles: list[Handle] = field(default_factory=list)
     trainings: list[Training] = field(default_factory=list)
+    memory: int = 0
     _relied_on: list[Training] = field(default_factory=list)
     _opened: list[tuple[Signal, dict[str, Any], Store]] = field(default_factory=list)
 
@@ -345,6 +348,9 @@ class LocalLab:
             return ByRow(stored, *self.pool.images.sets())
         return ByRow(stored, np.arange(len(self.pool) + 1), np.arange(len(self.pool)))
 
+    def _held(self, memory: int) -> None:
+        self.memory = max(self.memory, memory)
+
     def _complete(
         self, store: Store, signal: Signal, items: Items, keys: Keys, distinct: Rows
     ) -> tuple[Rows, dict[bytes, str]]:
@@ -361,7 +367,7 @@ class LocalLab:
         open_blocks = OpenBlocks(items, keys, ready, lacking, store, tuple(self.devices()))
         self.progress.begin(signal, len(distinct), len(distinct) - len(wanted))
         try:
-            reasons = run_blocks(open_blocks, self.executor, self.progress)
+            reasons = run_blocks(open_blocks, self.executor, self.progress, self._held)
         finally:
             self.progress.end()
         lost = {keys[p].tobytes(): why for p, why in reasons.items()}

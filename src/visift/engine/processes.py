@@ -34,6 +34,7 @@ from visift.engine.executor import (
     portable,
 )
 from visift.engine.spawning import interrupts_held, main_left_alone, one_thread
+from visift.models.memory import peak_memory
 
 _LEAVE_SECONDS = 5.0
 #: The longest that is listened at once, and the least time between two signs of life.
@@ -273,5 +274,5 @@ def _serve(pipe: Connection, number: int) -> None:
             except Exception as error:
                 voice.say(ShardFailed(shard, describe(error), portable(error)))
             else:
-                voice.say(ShardDone(shard))
+                voice.say(ShardDone(shard, peak_memory()))
     sys.stdout.flush()

@@ -39,6 +39,7 @@ from visift.engine.rayconnection import connected, import_ray
 from visift.engine.spawning import THREAD_SETTINGS
 from visift.errors import MeasuringError, StorageError
 from visift.files import disk_errors
+from visift.models.memory import peak_memory
 
 _PATIENCE_SECONDS = 60.0
 _NOBODY_READY = (
@@ -298,7 +299,7 @@ class _Measurer:
                 self._work(shard)
         except Exception as error:
             return ShardFailed(shard, describe(error), portable(error))
-        return ShardDone(shard)
+        return ShardDone(shard, peak_memory())
 
 
 def _must_see(proof: Path, node: str) -> None:

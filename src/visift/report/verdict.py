@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from visift.amounts import counted, duration, short
+from visift.amounts import counted, data_size, duration, short
 from visift.files import disk_errors, write_atomically
 from visift.pool.labelled import Bill
 from visift.report.curves import budget_curves, round_curves
@@ -91,11 +91,13 @@ class CostLine:
     arm: str
     records: str
     choosing: str
+    choosing_memory: str
     operations: str
     read: str
     back: str
     labels: str
     training: str
+    training_memory: str
     training_operations: str
     once: str
     tenfold: str
@@ -222,11 +224,13 @@ def _cost_line(cost: Mapping[str, Any]) -> CostLine:
         arm=cost["arm"],
         records=f"{cost['records']:,}",
         choosing=_seconds(cost["choosing_seconds"]),
+        choosing_memory=_bytes(cost["choosing_peak_bytes"]),
         operations=_short(cost["choosing_flops"]),
         read=_short(cost["records_forwarded"]),
         back=_short(cost["records_back_propagated"]),
         labels=str(Bill(cost["api_tokens"], cost["api_dollars"])),
         training=_seconds(cost["training_seconds"]),
+        training_memory=_bytes(cost["training_peak_bytes"]),
         training_operations=_short(cost["training_flops"]),
         once=_ratio(cost["overall_cost"]),
         tenfold=_ratio(cost["overall_cost_of_ten"]),
@@ -324,6 +328,10 @@ def _seconds(value: float | None) -> str:
 
 def _short(value: float | None) -> str:
     return _UNKNOWN if value is None else short(value)
+
+
+def _bytes(value: float | None) -> str:
+    return _UNKNOWN if value is None else data_size(value)
 
 
 def _ratio(value: float | None) -> str:

@@ -81,6 +81,7 @@ class Outcome:
         tokens: of all passes, as far as they were not cut off.
         left_out: by key, why an example could not be trained on.
         checkpoints: those that are kept, the last one at the end.
+        memory: the most bytes held by the process that ended it, see `models.memory`.
     """
 
     examples: int
@@ -90,6 +91,7 @@ class Outcome:
     tokens: int
     left_out: Mapping[str, str]
     checkpoints: tuple[Moment, ...]
+    memory: int | None = None
 
 
 def outcome_of(tuned: TunedRef) -> Outcome | None:
@@ -101,7 +103,7 @@ def outcome_of(tuned: TunedRef) -> Outcome | None:
 def read_outcome(path: Path) -> Outcome:
     """Read what `write_outcome` wrote."""
     said = json.loads(path.read_bytes())
-    fields = {field.name: said[field.name] for field in dataclasses.fields(Outcome)}
+    fields = {one.name: said[one.name] for one in dataclasses.fields(Outcome) if one.name in said}
     moments = tuple(Moment(**one) for one in said["checkpoints"])
     return Outcome(**{**fields, "losses": tuple(said["losses"]), "checkpoints": moments})
 

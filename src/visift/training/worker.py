@@ -101,6 +101,7 @@ def train(folder: Path, hear: Callable[[Step], None]) -> None:
     import torch
 
     from visift.models.batch import Collator
+    from visift.models.memory import forget_peak
     from visift.training.data import Batches, Reader, plan_of
     from visift.training.trainer import Tuner, to_go_on_from
     from visift.training.weights import mark
@@ -108,6 +109,7 @@ def train(folder: Path, hear: Callable[[Step], None]) -> None:
     if job.device == "cpu":
         torch.set_num_threads(1)  # sums do not depend on the number of cores
         torch.use_deterministic_algorithms(True, warn_only=True)
+    forget_peak()
     examples = sorted((one for one, _ in job.examples), key=lambda one: one.key)
     pool = job.open_pool()
     _must_be_the_same(pool, job)
@@ -192,6 +194,7 @@ def _finish(
 ) -> None:
     """Write the finished model, what became of the training last."""
     from visift.models.kept import kept_in
+    from visift.models.memory import peak_memory
     from visift.training.saving import moments_of_rates, save_model, sync_tree, versions
     from visift.training.trainer import kept_steps, losses_of, seconds_of
 
@@ -211,6 +214,7 @@ def _finish(
         tokens=recipe.epochs * sum(look.tokens for look in looks),
         left_out={one.key: look.reason for one, look in pairs if look.reason is not None},
         checkpoints=moments_of_rates(kept, state.max_steps, recipe),
+        memory=peak_memory(),
     )
     beside = {"base": asdict(job.model), "recipe": asdict(recipe), "versions": versions()}
     write_outcome(result / OUTCOME, outcome, **beside)

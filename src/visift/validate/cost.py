@@ -23,9 +23,12 @@ class ArmCost:
         choosing: everything that is measured to choose, as stated, nothing of it stored before;
             None where it is not known.
         choosing_seconds: of one device of this machine: a core, or a GPU; None where not known.
+        choosing_memory: the most bytes that one process held for it; None where not known, and
+            where nothing is measured.
         training: one training, as stated.
         training_seconds: likewise, mean over its trainings, without starting and loading.
         records: that it is trained on.
+        training_memory: the most bytes that one of its trainings held; None where not known.
         bill: for labels that choosing learns from; these stand beside, no time is counted for them.
     """
 
@@ -36,6 +39,8 @@ class ArmCost:
     training_seconds: float | None
     records: int
     bill: Bill = NO_BILL
+    choosing_memory: int | None = None
+    training_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +154,11 @@ def plain(arm: ArmCost, found: Saving) -> Mapping[str, object]:
         if choosing is None
         else choosing.forwards_full + choosing.forwards_partial,
         "records_back_propagated": None if choosing is None else choosing.backwards,
+        "choosing_peak_bytes": arm.choosing_memory,
         "api_tokens": arm.bill.tokens,
         "api_dollars": arm.bill.dollars,
         "training_seconds": arm.training_seconds,
+        "training_peak_bytes": arm.training_memory,
         "training_flops": arm.training.flops,
         "training_steps": arm.training.training_steps,
         "training_back_propagated": arm.training.backwards,

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 
 from visift.amounts import counted
-from visift.budget import Budget
-from visift.engine.counting import CountingLab
-from visift.engine.executor import Executor
 from visift.engine.items import Items
 from visift.engine.lab import LocalLab
 from visift.errors import AnnotationNeeded
-from visift.files import disk_errors, write_atomically
 from visift.methods.method import Method
-from visift.pool.labelled import NO_BILL, Bill
 from visift.run import must_read_targets
 from visift.say import Say
 from visift.selection import Choice
 from visift.signals.cost import Cost, stated_cost
-from visift.training.finetune import outcome_of
-from visift.training.tuned import FineTuning, TunedRef
+from visift.training.tuned import FineTuning
 from visift.unusable import Quarantine
 from visift.validate.arms import (
     ABLATIONS,
@@ -41,30 +31,13 @@ from visift.validate.arms import (
     full_arm,
     rs2_arm,
 )
+from visift.validate.choosing import NOWHERE, Choosing, Clock, Stopwatch, needed
 from visift.validate.equal import EQUALS, equal_arm
 from visift.validate.request import Request
 from visift.validate.rounds import control_rounds, round_arms
 
-#: A folder that is never there: what is counted with it counts everything.
-_NOWHERE = Path("nowhere-at-all")
-
 #: Gives a lab whose trainings, requests and ledger are its own.
 NewLab = Callable[[], LocalLab]
-
-
-@dataclass(frozen=True, slots=True)
-class Choosing:
-    """What it takes to choose.
-
-    Attributes:
-        cost: everything that is measured, nothing of it stored before.
-        seconds: of one device that it took here; None where some of it was stored.
-        bill: for the labels of a teacher that it learns from.
-    """
-
-    cost: Cost
-    seconds: float | None
-    bill: Bill = field(default_factory=lambda: NO_BILL)
 
 
 @dataclass(slots=True)
@@ -143,20 +116,16 @@ def _drawn(
     method, ground, lab = request.method(name, draw), found.ground, new_lab()
     must_read_targets(method, request.pool.target)
     try:
-        needed = _counted(method, ground, lab, _NOWHERE)
-        here = _counted(method, ground, lab, lab.cache)
-        staff = _Staff(lab.executor)
-        lab.executor = staff
-        began = time.monotonic()
-        choice = chosen_by(ground, method, lab)
-        took = time.monotonic() - began
-        seconds = _device_seconds(took, staff.most, lab, here.trainings)
+        whole, here = (needed(method, ground, lab, at) for at in (NOWHERE, lab.cache))
+        watch = Stopwatch()
+        with watch.running(lab, here.trainings):
+            choice = chosen_by(ground, method, lab)
     except AnnotationNeeded as need:
         yield f"{name} is left out: {need.what}"
         return
     what = f"{ground.budget} {name} {draw} {_known_by(request, ground)}"
-    known = clock.remembered(what, seconds, here.measuring == needed.measuring)
-    found.choosing.setdefault(name, Choosing(needed.cost, known, needed.bill))
+    took = clock.remembered(what, watch.took, here.measuring == whole.measuring)
+    found.choosing.setdefault(name, Choosing(whole.cost, took, whole.bill))
     _must_be_usable(request, ground, lab)
     arm = ground.arm(name, choice.rows, request.seed + draw)
     yield arm
@@ -166,7 +135,7 @@ def _drawn(
             f"{ground.size - ground.text:,} were asked for; random ones fill it up"
         )
     yield from _ablations(request, ground, name, method, choice, draw)
-    yield from _equals(request, ground, arm, needed.cost)
+    yield from _equals(request, ground, arm, whole.cost)
 
 
 def _ablations(
@@ -198,79 +167,11 @@ def _equals(request: Request, ground: Ground, arm: Arm, choosing: Cost) -> Itera
             yield equal_arm(ground.pool, kind, arm, base, choosing.flops, training)
 
 
-@dataclass(frozen=True, slots=True)
-class _Needed:
-    """What a method is still to measure.
-
-    Attributes:
-        cost: of all of it.
-        measuring: without trainings, which say themselves how long they took.
-        trainings: the models that are still to be trained.
-        bill: for labels.
-    """
-
-    cost: Cost
-    measuring: Cost
-    trainings: frozenset[TunedRef]
-    bill: Bill
-
-
-def _counted(method: Method, ground: Ground, lab: LocalLab, cache: Path) -> _Needed:
-    """Return what a method would measure, given what a cache folder holds."""
-    counting = CountingLab(ground.visual, cache, lab.imported, lab.annotations, lab.teacher)
-    method.measure(ground.visual, counting, Budget.parse(ground.chosen))
-    counts = counting.counts()
-    trained = [count.training.tuned for count in counts if count.training is not None]
-    measured = [count.entry.cost for count in counts if count.training is None]
-    return _Needed(
-        sum((count.entry.cost for count in counts), Cost()),
-        sum(measured, Cost()),
-        frozenset(trained),
-        lab.teacher.bill if counting.read_labels else NO_BILL,
-    )
-
-
 def _must_be_usable(request: Request, ground: Ground, lab: LocalLab) -> None:
     """Raise `TooManyUnusable` where a method lacks the values of more records than is allowed."""
     candidates = set(ground.visual.rows("candidate").tolist())
     failed = {row: why for row, why in lab.failures().items() if row in candidates}
     Quarantine.of(failed).check(ground.pool, request.allowed, "What is measured is kept.")
-
-
-@dataclass(slots=True)
-class _Staff:
-    """Gives executors, and notes the most workers that one of them has.
-
-    Attributes:
-        executor: gives them, see `LocalLab`.
-        most: workers so far.
-    """
-
-    executor: Callable[[int], Executor]
-    most: int = 1
-
-    def __call__(self, blocks: int) -> Executor:
-        made = self.executor(blocks)
-        self.most = max(self.most, getattr(made, "workers", 1))  # one that has none is here
-        return made
-
-
-def _device_seconds(seconds: float, workers: int, lab: LocalLab, now: Container[TunedRef]) -> float:
-    """Return the seconds of one device that choosing took, as those of a training are counted.
-
-    Workers have a device each: a GPU, or a core. A model takes one core to train, or all GPUs.
-
-    Args:
-        seconds: that passed.
-        workers: that measured.
-        lab: what was asked.
-        now: models that were trained meanwhile; the others of the lab were trained before.
-    """
-    outcomes = {one.tuned: outcome_of(one.tuned) for one in lab.trainings}
-    took = {tuned: one.seconds for tuned, one in outcomes.items() if one is not None}
-    meanwhile = sum(each for tuned, each in took.items() if tuned in now)
-    devices = len(lab.devices()) if took else 1
-    return max(seconds - meanwhile, 0.0) * workers + sum(took.values()) * devices
 
 
 def _known_by(request: Request, ground: Ground) -> str:
@@ -282,32 +183,3 @@ def _known_by(request: Request, ground: Ground) -> str:
     given = (request.signals, request.labels, request.pool.target)
     digest.update(repr((request.model, settings, given)).encode())
     return digest.hexdigest()
-
-
-@dataclass(slots=True)
-class Clock:
-    """How long choosing took when nothing was stored; kept in a file, because later all of it is.
-
-    Attributes:
-        path: of the file.
-        seconds: of one device, by what was chosen.
-    """
-
-    path: Path
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, path: Path) -> Clock:
-        """Read what is known; a damaged file knows nothing."""
-        with suppress(OSError, ValueError, AttributeError):
-            said: Mapping[str, float] = json.loads(path.read_bytes())
-            return cls(path, {str(name): float(value) for name, value in said.items()})
-        return cls(path)
-
-    def remembered(self, name: str, seconds: float, fresh: bool) -> float | None:
-        """Note a time if it is one of measuring everything; return the one that is known."""
-        if fresh:
-            self.seconds[name] = round(seconds, 3)
-            with disk_errors(self.path):
-                write_atomically(self.path, json.dumps(self.seconds, indent=1).encode())
-        return self.seconds.get(name)

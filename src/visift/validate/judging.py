@@ -16,10 +16,11 @@ from visift.signals.cost import Cost, stated_cost
 from visift.training.finetune import Outcome
 from visift.training.tuned import FineTuning
 from visift.validate.arms import CONTROL, FULL
+from visift.validate.choosing import Choosing, Took
 from visift.validate.cost import ArmCost, Saving, savings, seconds_of
 from visift.validate.equal import EQUAL_ARM, equal_of
 from visift.validate.evaluation import Sheet
-from visift.validate.gathering import Choosing, Gathered
+from visift.validate.gathering import Gathered
 from visift.validate.results import Results
 from visift.validate.rounds import control_of, is_round
 from visift.validate.running import Answered, Trial
@@ -201,7 +202,7 @@ def _losses(scored: Sequence[Scored]) -> dict[str, float]:
 
 
 def _costs(gathered: Gathered, scored: Sequence[Scored], model: ModelRef) -> tuple[ArmCost, ...]:
-    nothing = Choosing(Cost(), 0.0)
+    nothing = Choosing(Cost(), Took(0.0))
     trained = [_training(gathered, name, scored, model) for name in gathered.names]
     lines = []
     for one in trained:
@@ -211,8 +212,9 @@ def _costs(gathered: Gathered, scored: Sequence[Scored], model: ModelRef) -> tup
             lines.append(unknown)
             continue
         chosen = gathered.choosing.get(_method_of(one.arm), nothing)
-        seconds = seconds_of(chosen.cost, chosen.seconds, trained)
-        lines.append(replace(one, choosing=chosen.cost, choosing_seconds=seconds, bill=chosen.bill))
+        seconds = seconds_of(chosen.cost, chosen.took.seconds, trained)
+        told = replace(one, choosing=chosen.cost, choosing_seconds=seconds, bill=chosen.bill)
+        lines.append(replace(told, choosing_memory=chosen.took.memory))
     return tuple(lines)
 
 
@@ -228,7 +230,11 @@ def _training(gathered: Gathered, name: str, scored: Sequence[Scored], model: Mo
     items = Items.of(gathered.ground.pool, "record", trial.arm.rows)
     cost = stated_cost(FineTuning(model, trial.recipe), items.holding(np.arange(len(items))))
     seconds = float(np.mean(took)) if took else None
-    return ArmCost(name, Cost(), 0.0, cost, seconds, len(trial.arm.rows))
+    held = [one.outcome.memory for one in mine if one.outcome and one.outcome.memory]
+    records = len(trial.arm.rows)
+    return ArmCost(
+        name, Cost(), 0.0, cost, seconds, records, training_memory=max(held, default=None)
+    )
 
 
 def _notices(results: Results, scored: Sequence[Scored]) -> list[str]:

@@ -30,9 +30,10 @@ from visift.staff import cache_folder, staffing
 from visift.unusable import Quarantine
 from visift.validate.ahead import models_of, train_ahead
 from visift.validate.arms import Ground
+from visift.validate.choosing import Clock
 from visift.validate.decontamination import Contamination, find_contamination
 from visift.validate.evaluation import Sheet
-from visift.validate.gathering import Clock, Gathered, gather
+from visift.validate.gathering import Gathered, gather
 from visift.validate.request import Request
 from visift.validate.running import Bench, TrialProgress
 from visift.validate.splitting import HELD_OUT, Questions, hold_out, tasks_of

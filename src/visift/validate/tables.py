@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from visift.amounts import duration, short
+from visift.amounts import data_size, duration, short
 from visift.pool.labelled import NO_BILL
 from visift.report.text import in_markdown as in_short_markdown
 from visift.validate.arms import CONTROL, FULL
@@ -82,8 +82,8 @@ def _compute(one: Judged, arm: str) -> str:
 def ledger_table(one: Judged) -> Table:
     """Return what every arm costs: choosing once, and one training."""
     head = (
-        *("arm", "choosing", "operations", "forward passes", "backward passes", "labels"),
-        *("one training", "operations"),
+        *("arm", "choosing", "memory", "operations", "forward passes", "backward passes"),
+        *("labels", "one training", "memory", "operations"),
     )
     lines = []
     for cost in one.costs:
@@ -93,11 +93,13 @@ def ledger_table(one: Judged) -> Table:
             [
                 cost.arm,
                 _known(cost.choosing_seconds, duration),
+                _known(cost.choosing_memory, data_size),
                 _known(None if chosen is None else chosen.flops, short),
                 _known(passes, short),
                 _known(None if chosen is None else chosen.backwards, short),
                 str(cost.bill),
                 _known(cost.training_seconds, duration),
+                _known(cost.training_memory, data_size),
                 _known(cost.training.flops, short),
             ]
         )

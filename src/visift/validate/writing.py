@@ -239,7 +239,11 @@ def _judged(one: Judged) -> Iterator[str]:
         yield from markdown_table(task_table(one))
     yield from ("### Cost", "")
     yield from markdown_table(ledger_table(one))
-    yield from ("Times are those of one core, or one GPU; nothing stored before.", "")
+    yield from (
+        "Times are those of one core, or one GPU, with nothing stored before. Memory is the most "
+        "that one process held, or one GPU.",
+        "",
+    )
     yield from ("### Which tasks count, by the full arm alone", "")
     yield from markdown_table(check_table(one))
     yield from (f"- {in_markdown(text)}" for text in told(one))
