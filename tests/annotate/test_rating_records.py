@@ -330,6 +330,19 @@ def test_of_lines_with_one_request_the_first_has_what_it_cost(tmp_path: Path) ->
     assert {row["dollars"] for row in rows(tmp_path)} == {None}  # nobody named prices
 
 
+def test_an_equal_record_of_another_list_costs_nothing_more(tmp_path: Path) -> None:
+    todo(tmp_path, 1)
+    one = record(0)
+    with chat(fine) as server:
+        first = ask(server.url, tmp_path, [one])
+        ask(server.url, tmp_path, [replace(one, uid="twin")])
+        assert len(server.asked) == 1
+        assert [row["tokens_out"] for row in rows(tmp_path)] == [first.tokens.received, 0]
+        # Asked for again, with its twin or alone, the costs are those of one reply.
+        ask(server.url, tmp_path, [one])
+    assert sum(row["tokens_out"] for row in rows(tmp_path)) == first.tokens.received
+
+
 def test_labels_of_before_costs_were_kept_stay(tmp_path: Path) -> None:
     todo(tmp_path, 3)
     path = tmp_path / "labels.parquet"

@@ -12,7 +12,8 @@ import pytest
 
 from helpers import open_records, talk
 from visift.errors import InputError
-from visift.pool.labelled import NO_BILL, Bill, TeacherLabels
+from visift.pool.bill import NO_BILL, Bill
+from visift.pool.labelled import TeacherLabels
 from visift.pool.pool import Pool
 
 
@@ -121,6 +122,8 @@ def test_of_equal_records_the_one_with_the_uid_was_labelled(pool: Pool, tmp_path
         ([10, 20], [0.5, 0.25], Bill(33, 0.75)),
         ([10, None], [0.5, None], Bill(None, None)),
         (["a", "b"], [None, None], Bill(None, None)),
+        ([10, 20], [float("nan"), 0.5], Bill(33, None)),
+        ([10, -20], [float("inf"), -0.5], Bill(None, None)),
     ],
 )
 def test_what_labels_cost_is_known_where_it_is_known_of_all(
@@ -137,6 +140,8 @@ def test_what_labels_cost_is_known_where_it_is_known_of_all(
     both = TeacherLabels.open(pool, [first, second]).bill
     assert both.tokens == (None if bill.tokens is None else bill.tokens + 4)
     assert both.dollars == (None if bill.dollars is None else bill.dollars + 2)
+    # What is named twice was paid for once.
+    assert TeacherLabels.open(pool, [first, first], handed_in=True).bill == bill
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from visift.demo.ratings import write_demo_labels
 from visift.engine.executor import Inline
 from visift.engine.lab import LocalLab
 from visift.models.ref import ModelRef
-from visift.pool.labelled import NO_BILL, Bill, TeacherLabels
+from visift.pool.bill import NO_BILL, Bill
+from visift.pool.labelled import TeacherLabels
 from visift.pool.pool import Pool
 from visift.validate.arms import CONTROLS, Ground
 from visift.validate.choosing import Clock, Staff, Took, device_seconds, needed
@@ -119,10 +120,12 @@ def test_times_are_those_of_one_device(tmp_path: Path) -> None:
     staff = Staff(lambda blocks: Two() if blocks > 1 else Inline())
     lab = LocalLab(Pool.open(sources_pool(tmp_path / "p", {"a": 2})), tmp_path, lambda: ("cpu",))
     staff(1)
-    assert device_seconds(3.0, staff.most, lab, ()) == 3.0
+    assert device_seconds(3.0, staff.most, lab) == 3.0
     staff(2)
     staff(1)
-    assert device_seconds(3.0, staff.most, lab, ()) == 6.0
+    assert device_seconds(3.0, staff.most, lab) == 6.0
+    lab.trained = 2.0
+    assert device_seconds(3.0, staff.most, lab) == 2.0
 
 
 def test_times_of_another_pool_or_other_settings_are_not_taken_for_these(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,19 +15,21 @@ from hypothesis import strategies as st
 
 from validate.verdicts import validated
 from visift.validate.meeting import Curve, Meeting, Point, curves
+from visift.validate.verdict import Word
 from visift.validate.writing import facts, page
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "validate.schema.json"
 WIDE = (-0.2, 0.2)
 
 
-def curve(*leads: float, apart: tuple[int, ...] = ()) -> Curve:
+def curve(*leads: float, words: Sequence[Word | None] = ()) -> Curve:
     """Return a curve at 100, 200, … records: 1%, 2% and so on."""
+    told = words or [None] * len(leads)
     points = tuple(
-        Point(f"{n}%", 100 * n, lead, (lead, lead) if n in apart else WIDE)
-        for n, lead in enumerate(leads, 1)
+        Point(f"{n}%", 100 * n, lead, WIDE, word)
+        for n, (lead, word) in enumerate(zip(leads, told, strict=True), 1)
     )
-    return Curve("prism", "stratified", True, points)
+    return Curve("prism", "stratified", points)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +52,13 @@ def curve(*leads: float, apart: tuple[int, ...] = ()) -> Curve:
     ],
 )
 def test_a_sentence_says_where_the_lead_changes(leads: tuple[float, ...], sentence: str) -> None:
-    assert curve(*leads).sentence == f"{sentence}; told apart from chance at none of them."
+    assert curve(*leads).sentence == f"{sentence}."
 
 
-def test_a_sentence_says_at_which_budgets_it_is_more_than_chance() -> None:
-    found = curve(0.05, 0.04, 0.01, -0.01, apart=(1, 2)).sentence
-    assert found.endswith("; told apart from chance at 1% and 2%.")
+def test_a_sentence_repeats_the_verdicts_and_claims_no_more() -> None:
+    words: list[Word] = ["better", "better", "no evidence", "no evidence"]
+    found = curve(0.05, 0.04, 0.01, -0.01, words=words).sentence
+    assert found.endswith("behind at 4%. Verdicts: better at 1% and 2%, no evidence at 3% and 4%.")
 
 
 @given(st.lists(st.sampled_from([-0.03, -0.01, 0.0, 0.01, 0.02]), min_size=2, max_size=8))
@@ -85,7 +89,8 @@ def test_every_arm_of_several_budgets_has_a_curve(tmp_path: Path) -> None:
     assert isinstance(met, Meeting)
     assert (met.before, met.after) == ("12", "24")
     assert 12 < met.records < 24
-    assert found.sentence.endswith("told apart from chance at 12 and 24.")
+    assert found.sentence.endswith("Verdicts: better at 24, worse at 12.")
+    assert by_arm["random"].sentence.count("Verdicts") == 0
     assert f"\n## From budget to budget\n\n- {found.sentence}\n" in page(done)
     said = json.loads(json.dumps(facts(done), allow_nan=False))
     jsonschema.validate(said, json.loads(SCHEMA.read_text()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from visift.annotate.asking import NO_REPLY, Manners
 from visift.annotate.endpoint import Endpoint
 from visift.annotate.errand import Errand, Settled, Terms, Watch, listed
-from visift.annotate.labels import Bill, check_labels, read_earlier, write_labels
+from visift.annotate.labels import LineCosts, check_labels, read_earlier, write_labels
 from visift.annotate.money import Spending
 from visift.annotate.outcome import Annotated
 from visift.annotate.rating import Rating, rating
@@ -107,7 +107,7 @@ def _write(errand: Errand, taxonomy: Taxonomy, terms: Terms, earlier: pa.Table |
         given, _ = rating(reply, taxonomy.keys, taxonomy.labels)
         assert given is not None, "a settled reply can be used"
         ratings[uid] = given
-    annotator, bill = terms.settings.model, Bill(errand.paid(), terms.spending)
-    write_labels(terms.output, errand.items, ratings, taxonomy.keys, annotator, earlier, bill)
+    annotator, costs = terms.settings.model, LineCosts(errand.paid(), terms.spending)
+    write_labels(terms.output, errand.items, ratings, taxonomy.keys, annotator, earlier, costs)
     write_failed(terms.output, errand.items, settled.failed)
     return settled

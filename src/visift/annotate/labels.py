@@ -14,7 +14,7 @@ dollars       double          for these tokens, at the prices named last; null w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ BILL = ("tokens_in", "tokens_out", "dollars")
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
+class LineCosts:
     """What labels cost.
 
     Attributes:
@@ -46,9 +46,10 @@ class Bill:
     tokens: Mapping[str, Tokens]
     spending: Spending
 
-    def of(self, uid: str) -> dict[str, Any]:
-        """Return what a line cost, as its columns hold it."""
-        tokens = self.tokens.get(uid, Tokens())
+    def of(self, item: ToAnnotate, paid: Container[str]) -> dict[str, Any]:
+        """Return what a line cost, as its columns hold it: nothing where its content is paid."""
+        asked = item.content_key is None or item.content_key not in paid
+        tokens = self.tokens.get(item.uid, Tokens()) if asked else Tokens()
         cost = self.spending.cost(tokens)
         values = (tokens.sent, tokens.received, None if cost is None else float(cost))
         return dict(zip(BILL, values, strict=True))
@@ -96,7 +97,7 @@ def write_labels(
     capabilities: Sequence[str],
     annotator: str,
     earlier: pa.Table | None = None,
-    bill: Bill | None = None,
+    costs: LineCosts | None = None,
 ) -> None:
     """Write the labels of a list, after those of other records that earlier runs have paid for.
 
@@ -107,7 +108,7 @@ def write_labels(
         capabilities: one column each, in this order.
         annotator: the model.
         earlier: labels that `read_earlier` found.
-        bill: what they cost; None where nobody counted.
+        costs: what they cost; None where nobody counted.
 
     Raises:
         StorageError: the file cannot be written.
@@ -116,19 +117,21 @@ def write_labels(
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    schema = label_schema(capabilities)
+    others = schema.empty_table() if earlier is None else earlier
+    ours = pa.array([item.uid for item in items], pa.string())
+    others = others.filter(pc.invert(pc.is_in(others["uid"], ours)))
+    # A reply is kept by content, so that an equal record of an earlier list has its cost already.
+    paid = set(others.filter(pc.greater(others[BILL[0]], 0))["content_hash"].to_pylist())
     rows = [
         {
             **_row(item, ratings[item.uid], capabilities, annotator),
-            **(bill.of(item.uid) if bill else {}),
+            **(costs.of(item, paid) if costs else {}),
         }
         for item in items
         if item.uid in ratings
     ]
-    table = pa.Table.from_pylist(rows, schema=label_schema(capabilities))
-    if earlier is not None:
-        ours = pa.array([item.uid for item in items], pa.string())
-        others = earlier.filter(pc.invert(pc.is_in(earlier["uid"], ours)))
-        table = pa.concat_tables([others, table])
+    table = pa.concat_tables([others, pa.Table.from_pylist(rows, schema=schema)])
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     with disk_errors(path):

@@ -6,6 +6,7 @@ order, into fixed blocks of 1,024 items, which are run and committed as `engine.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -198,6 +199,7 @@ class LocalLab:
         ledger: what was asked and done.
         memory: the most bytes that a worker has held while it measured; 0 where none did, or where
             nobody counts.
+        trained: seconds that passed while it trained models.
     """
 
     pool: Pool
@@ -212,6 +214,7 @@ class LocalLab:
     handles: list[Handle] = field(default_factory=list)
     trainings: list[Training] = field(default_factory=list)
     memory: int = 0
+    trained: float = 0.0
     _relied_on: list[Training] = field(default_factory=list)
     _opened: list[tuple[Signal, dict[str, Any], Store]] = field(default_factory=list)
 
@@ -312,7 +315,9 @@ class LocalLab:
         for one in still_needed(training, self.trainings):
             from visift.models.devices import available
 
+            began = time.monotonic()
             one.run(tuple(available(one.tuned.device)), self.progress)
+            self.trained += time.monotonic() - began
             self.ledger.append(one.entry())
         return replace(signal, model=training.tuned.located())  # type: ignore[type-var]
 

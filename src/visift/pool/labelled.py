@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from visift.amounts import money, short
 from visift.errors import InputError
+from visift.pool.bill import Bill, bill_of, costs_of
 from visift.pool.pool import Pool
 
 Rows = NDArray[np.int64]
@@ -51,32 +51,6 @@ class Labels:
     scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     styles: tuple[tuple[str, ...], ...] = ()
     known: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """What labels cost; None where nobody knows of all of them.
-
-    Attributes:
-        tokens: sent and received.
-        dollars: for them.
-    """
-
-    tokens: int | None = None
-    dollars: float | None = None
-
-    def __str__(self) -> str:
-        """Return both for people: $1.20 (338k tokens), nothing, or a dash."""
-        if self.dollars:
-            tokens = f" ({short(self.tokens)} tokens)" if self.tokens else ""
-            return f"{money(self.dollars)}{tokens}"
-        if self.tokens:
-            return f"{short(self.tokens)} tokens"
-        return "–" if self.tokens is None else "nothing"
-
-
-#: Of what is chosen without labels.
-NO_BILL = Bill(0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +116,8 @@ class TeacherLabels:
 
     @property
     def bill(self) -> Bill:
-        """Return what all of them cost."""
-        tokens = [file["tokens"] for file in self.files]
-        dollars = [file["dollars"] for file in self.files]
-        return Bill(
-            None if None in tokens else sum(tokens), None if None in dollars else sum(dollars)
-        )
+        """Return what all labels that were handed in cost, those of no record of the pool too."""
+        return bill_of(self.files)
 
     def lacking(self, rows: Sequence[int], capabilities: Sequence[str], styles: bool) -> list[int]:
         """Return those of some rows that nobody has labelled in all that is asked for."""
@@ -262,19 +232,8 @@ def _known_by(file: Path, table: pa.Table) -> dict[str, Any]:
         "lines": table.num_rows,
         "failed": 0 if failed is None else table.num_rows - failed.null_count,
         "annotators": sorted(str(one) for one in annotators if one is not None),
-        "tokens": _sum_of(table, "tokens_in", "tokens_out"),
-        "dollars": _sum_of(table, "dollars"),
+        **costs_of(table),
     }
-
-
-def _sum_of(table: pa.Table, *columns: str) -> Any:
-    """Return the sum of all numbers in some columns; None where one is missing."""
-    kinds = [table.schema.field(name).type for name in columns if name in table.column_names]
-    numbers = [pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds]
-    if not all(numbers) or len(numbers) < len(columns):
-        return None
-    found = [pc.sum(table[name], skip_nulls=False, min_count=0).as_py() for name in columns]
-    return None if None in found else sum(found)
 
 
 def _scores(column: pa.ChunkedArray, where: str) -> tuple[list[int], list[float]]:

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from visift.amounts import counted, data_size, duration, short
+from visift.amounts import counted, duration
 from visift.files import disk_errors, write_atomically
-from visift.pool.labelled import Bill
+from visift.report.costs import CostLine, cost_line
 from visift.report.curves import budget_curves, round_curves
 from visift.report.differences import (
     Difference,
@@ -59,7 +59,7 @@ def _contents(facts: Mapping[str, Any]) -> dict[str, Any]:
         "checks": checked[:1] if all(one == checked[0] for one in checked) else checked,
         "curves": list(budget_curves(budgets, met)),
         "labelled": any(cost.labelled for part in parts for cost in part.costs),
-        "meetings": [one["sentence"] for one in met],
+        "meetings": [one["sentence"] for one in met if one["judged"]],
         "rounds": [panel for one in budgets for panel in round_curves(one)],
         "notices": list(dict.fromkeys(notices)),
         "how": list(_how(facts)) if "request" in facts else [],
@@ -82,27 +82,6 @@ class ArmLine:
     macro: str
     against: str
     loss: str
-
-
-@dataclass(frozen=True, slots=True)
-class CostLine:
-    """A line of the table of costs, as texts; `labelled` says whether labels were paid for."""
-
-    arm: str
-    records: str
-    choosing: str
-    choosing_memory: str
-    operations: str
-    read: str
-    back: str
-    labels: str
-    training: str
-    training_memory: str
-    training_operations: str
-    once: str
-    tenfold: str
-    pays_off: str
-    labelled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +167,7 @@ class Part:
             control=control,
             forest=Forest.of(drawn),
             tasks=TaskTable.of(one),
-            costs=tuple(_cost_line(cost) for cost in one.get("cost", ())),
+            costs=tuple(cost_line(cost) for cost in one.get("cost", ())),
             notices=one.get("notices", ()),
         )
 
@@ -217,33 +196,6 @@ def _arm_lines(one: Mapping[str, Any], compared: Sequence[Difference]) -> Iterat
             against=texts.get(arm["arm"], _UNKNOWN),
             loss=_UNKNOWN if loss is None else f"{loss:.3f}",
         )
-
-
-def _cost_line(cost: Mapping[str, Any]) -> CostLine:
-    return CostLine(
-        arm=cost["arm"],
-        records=f"{cost['records']:,}",
-        choosing=_seconds(cost["choosing_seconds"]),
-        choosing_memory=_bytes(cost["choosing_peak_bytes"]),
-        operations=_short(cost["choosing_flops"]),
-        read=_short(cost["records_forwarded"]),
-        back=_short(cost["records_back_propagated"]),
-        labels=str(Bill(cost["api_tokens"], cost["api_dollars"])),
-        training=_seconds(cost["training_seconds"]),
-        training_memory=_bytes(cost["training_peak_bytes"]),
-        training_operations=_short(cost["training_flops"]),
-        once=_ratio(cost["overall_cost"]),
-        tenfold=_ratio(cost["overall_cost_of_ten"]),
-        pays_off=_UNKNOWN if cost["arm"] == _FULL else _pays_off(cost),
-        labelled=bool(cost["api_tokens"] or cost["api_dollars"]),
-    )
-
-
-def _pays_off(cost: Mapping[str, Any]) -> str:
-    runs = cost["pays_off_after_runs"]
-    if cost["never_pays_off"]:
-        return "never"
-    return _UNKNOWN if runs is None else f"after {counted(round(runs), 'run')}"
 
 
 def _headline(parts: Sequence[Part]) -> tuple[str, str]:
@@ -320,19 +272,3 @@ def _estimate(facts: Mapping[str, Any]) -> str:
 def _range(values: Any) -> str:
     there = list(values)
     return span((min(there), max(there))) if there else _UNKNOWN
-
-
-def _seconds(value: float | None) -> str:
-    return _UNKNOWN if value is None else duration(value)
-
-
-def _short(value: float | None) -> str:
-    return _UNKNOWN if value is None else short(value)
-
-
-def _bytes(value: float | None) -> str:
-    return _UNKNOWN if value is None else data_size(value)
-
-
-def _ratio(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.2f}"

@@ -54,6 +54,11 @@ class Cost:
     bytes_stored: int | None = 0
     flops: int | None = 0
 
+    @property
+    def forwards(self) -> int:
+        """Return the forward passes, those that end early among them."""
+        return self.forwards_partial + self.forwards_full
+
     def __add__(self, other: Cost) -> Cost:
         """Return the cost of both; what one does not know, the sum does not know."""
         pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from visift.budget import Budget
-from visift.engine.counting import CountingLab
 from visift.engine.executor import Alive, Executor, ShardFailed, Work, nobody_listens
 from visift.engine.lab import LocalLab
 from visift.engine.trainings import Training
 from visift.errors import AnnotationNeeded, VisiftError
+from visift.models.ref import ModelRef
+from visift.run import must_read_targets
 from visift.training.tuned import TunedRef
 from visift.validate.arms import Ground
+from visift.validate.choosing import count
 from visift.validate.request import Request
 from visift.validate.training import train_here
 
@@ -70,14 +71,15 @@ def models_of(request: Request, grounds: Iterable[Ground], lab: LocalLab) -> lis
 def _needed(
     request: Request, ground: Ground, name: str, draw: int, lab: LocalLab
 ) -> Iterator[Training]:
-    counting = CountingLab(ground.visual, lab.cache, lab.imported, lab.annotations, lab.teacher)
+    method = request.method(name, draw)
+    must_read_targets(method, request.pool.target)
     try:
-        request.method(name, draw).measure(ground.visual, counting, Budget.parse(ground.chosen))
+        counting = count(method, ground, lab, lab.cache)
     except AnnotationNeeded:
         return
     if counting.wanted or counting.unlabelled:
         return  # somebody is waited for, and it is left out
-    yield from (count.training for count in counting.counts() if count.training is not None)
+    yield from (one.training for one in counting.counts() if one.training is not None)
 
 
 def train_ahead(
@@ -104,4 +106,9 @@ def train_ahead(
                 if isinstance(event, ShardFailed) and isinstance(event.error, VisiftError):
                     raise event.error
                 done()
-        left = [one for one in left if one not in now]
+        left = [one for one in left if one not in now and _stands(one.tuned.base)]
+
+
+def _stands(base: ModelRef) -> bool:
+    """Return whether a model can be tuned further: one that is to be trained itself is trained."""
+    return not isinstance(base, TunedRef) or base.is_trained

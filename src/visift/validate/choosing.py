@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,10 +16,10 @@ from visift.engine.executor import Executor
 from visift.engine.lab import LocalLab
 from visift.files import disk_errors, write_atomically
 from visift.methods.method import Method
-from visift.pool.labelled import NO_BILL, Bill
+from visift.models.memory import forget_peak
+from visift.pool.bill import NO_BILL, Bill
 from visift.signals.cost import Cost
 from visift.training.finetune import outcome_of
-from visift.training.tuned import TunedRef
 from visift.validate.arms import Ground
 
 #: A folder that is never there: what is counted with it counts everything.
@@ -61,27 +61,33 @@ class Needed:
     Attributes:
         cost: of all of it.
         measuring: without trainings, which say themselves how long they took.
-        trainings: the models that are still to be trained.
         bill: for labels.
     """
 
     cost: Cost
     measuring: Cost
-    trainings: frozenset[TunedRef]
     bill: Bill
+
+
+def count(method: Method, ground: Ground, lab: LocalLab, cache: Path) -> CountingLab:
+    """Return what a method asks for, counted against what a cache folder holds.
+
+    Raises:
+        VisiftError: it cannot choose from this pool, or waits for somebody.
+    """
+    counting = CountingLab(ground.visual, cache, lab.imported, lab.annotations, lab.teacher)
+    method.measure(ground.visual, counting, Budget.parse(ground.chosen))
+    return counting
 
 
 def needed(method: Method, ground: Ground, lab: LocalLab, cache: Path) -> Needed:
     """Return what a method would measure, given what a cache folder holds."""
-    counting = CountingLab(ground.visual, cache, lab.imported, lab.annotations, lab.teacher)
-    method.measure(ground.visual, counting, Budget.parse(ground.chosen))
+    counting = count(method, ground, lab, cache)
     counts = counting.counts()
-    trained = [count.training.tuned for count in counts if count.training is not None]
-    measured = [count.entry.cost for count in counts if count.training is None]
+    measured = [one.entry.cost for one in counts if one.training is None]
     return Needed(
-        sum((count.entry.cost for count in counts), Cost()),
+        sum((one.entry.cost for one in counts), Cost()),
         sum(measured, Cost()),
-        frozenset(trained),
         lab.teacher.bill if counting.read_labels else NO_BILL,
     )
 
@@ -97,18 +103,14 @@ class Stopwatch:
     took: Took = field(default_factory=Took)
 
     @contextmanager
-    def running(self, lab: LocalLab, now: Container[TunedRef]) -> Iterator[None]:
-        """Time what is chosen meanwhile.
-
-        Args:
-            lab: of the method.
-            now: models that are still to be trained, see `Needed.trainings`.
-        """
+    def running(self, lab: LocalLab) -> Iterator[None]:
+        """Time what a method chooses meanwhile with a lab of its own."""
+        forget_peak()  # of what was measured in this process before
         staff = Staff(lab.executor)
         lab.executor = staff
         began = time.monotonic()
         yield
-        seconds = device_seconds(time.monotonic() - began, staff.most, lab, now)
+        seconds = device_seconds(time.monotonic() - began, staff.most, lab)
         self.took = Took(round(seconds, 3), _memory(lab))
 
 
@@ -131,7 +133,7 @@ class Staff:
         return made
 
 
-def device_seconds(seconds: float, workers: int, lab: LocalLab, now: Container[TunedRef]) -> float:
+def device_seconds(seconds: float, workers: int, lab: LocalLab) -> float:
     """Return the seconds of one device that choosing took, as those of a training are counted.
 
     Workers have a device each: a GPU, or a core. A model takes one core to train, or all GPUs.
@@ -140,13 +142,11 @@ def device_seconds(seconds: float, workers: int, lab: LocalLab, now: Container[T
         seconds: that passed.
         workers: that measured.
         lab: what was asked.
-        now: models that were trained meanwhile; the others of the lab were trained before.
     """
     outcomes = {one.tuned: outcome_of(one.tuned) for one in lab.trainings}
     took = {tuned: one.seconds for tuned, one in outcomes.items() if one is not None}
-    meanwhile = sum(each for tuned, each in took.items() if tuned in now)
     devices = len(lab.devices()) if took else 1
-    return max(seconds - meanwhile, 0.0) * workers + sum(took.values()) * devices
+    return max(seconds - lab.trained, 0.0) * workers + sum(took.values()) * devices
 
 
 def _memory(lab: LocalLab) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from visift.planning.saving import runs_to_pay
-from visift.pool.labelled import NO_BILL, Bill
+from visift.pool.bill import NO_BILL, Bill
 from visift.signals.cost import Cost
 
 #: What costs are counted in: seconds of a device, or operations.
@@ -150,9 +150,7 @@ def plain(arm: ArmCost, found: Saving) -> Mapping[str, object]:
         "records": arm.records,
         "choosing_seconds": arm.choosing_seconds,
         "choosing_flops": None if choosing is None else choosing.flops,
-        "records_forwarded": None
-        if choosing is None
-        else choosing.forwards_full + choosing.forwards_partial,
+        "records_forwarded": None if choosing is None else choosing.forwards,
         "records_back_propagated": None if choosing is None else choosing.backwards,
         "choosing_peak_bytes": arm.choosing_memory,
         "api_tokens": arm.bill.tokens,

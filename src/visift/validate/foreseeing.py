@@ -10,12 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from visift.amounts import counted
-from visift.budget import Budget
 from visift.config import EngineConfig, RunConfig
-from visift.engine.counting import CountingLab
 from visift.engine.items import Items
 from visift.errors import AnnotationNeeded
-from visift.pool.annotations import Annotations
 from visift.run import must_read_targets
 from visift.say import Say, say_pool
 from visift.signals.cost import Cost, stated_cost
@@ -23,6 +20,7 @@ from visift.staff import cache_folder
 from visift.training.tuned import FineTuning
 from visift.validate.arms import ABLATIONS, CONTROLS, RS2, Ground, everything, full_arm, rs2_arm
 from visift.validate.benchmarks import FOLDER
+from visift.validate.choosing import needed
 from visift.validate.equal import EQUAL_ARM
 from visift.validate.evaluation import Sheet
 from visift.validate.request import Request
@@ -186,13 +184,10 @@ def _choosing(setting: Setting, ground: Ground, name: str) -> Cost:
     request, method = setting.request, setting.request.method(name, 0)
     must_read_targets(method, request.pool.target)
     cache = cache_folder(setting.run.engine, ground.pool)
-    given = (setting.imported, Annotations(), setting.teacher)
-    counting = CountingLab(ground.visual, cache, *given)
     try:
-        method.measure(ground.visual, counting, Budget.parse(ground.chosen))
+        return needed(method, ground, setting.lab(), cache).cost
     except AnnotationNeeded:
         return Cost()
-    return sum((count.entry.cost for count in counting.counts()), Cost())
 
 
 def _say_commands(request: Request, output: Path, say: Say) -> None:

@@ -118,7 +118,7 @@ def _drawn(
     try:
         whole, here = (needed(method, ground, lab, at) for at in (NOWHERE, lab.cache))
         watch = Stopwatch()
-        with watch.running(lab, here.trainings):
+        with watch.running(lab):
             choice = chosen_by(ground, method, lab)
     except AnnotationNeeded as need:
         yield f"{name} is left out: {need.what}"

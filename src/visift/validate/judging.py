@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from visift.amounts import counted
 from visift.engine.items import Items
 from visift.models.ref import ModelRef
-from visift.pool.labelled import Bill
 from visift.signals.cost import Cost, stated_cost
 from visift.training.finetune import Outcome
 from visift.training.tuned import FineTuning
@@ -206,12 +205,11 @@ def _costs(gathered: Gathered, scored: Sequence[Scored], model: ModelRef) -> tup
     trained = [_training(gathered, name, scored, model) for name in gathered.names]
     lines = []
     for one in trained:
+        chosen = gathered.choosing.get(_method_of(one.arm), nothing)
         if is_round(one.arm) and not one.arm.startswith(CONTROL):
             # Every round measures with another model: nobody counted that.
-            unknown = replace(one, choosing=None, choosing_seconds=None, bill=Bill())
-            lines.append(unknown)
+            lines.append(replace(one, choosing=None, choosing_seconds=None, bill=chosen.bill))
             continue
-        chosen = gathered.choosing.get(_method_of(one.arm), nothing)
         seconds = seconds_of(chosen.cost, chosen.took.seconds, trained)
         told = replace(one, choosing=chosen.cost, choosing_seconds=seconds, bill=chosen.bill)
         lines.append(replace(told, choosing_memory=chosen.took.memory))

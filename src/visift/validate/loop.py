@@ -25,6 +25,7 @@ from visift.validate.decontamination import Contamination
 from visift.validate.evaluation import Sheet
 from visift.validate.gathering import Gathered
 from visift.validate.judging import Judged, Scored, judge_budget
+from visift.validate.provenance import Sources
 from visift.validate.request import Request
 from visift.validate.running import Bench, Trial, read_answers, run_trials
 from visift.validate.setting import CONTAMINATION, SECONDS, LoopProgress, Setting
@@ -56,6 +57,7 @@ class Validated:
         judged: one a budget.
         seconds: it took.
         benchmarks: one a budget, where an evaluator was named.
+        sources: what was read.
     """
 
     folder: Path
@@ -67,6 +69,7 @@ class Validated:
     judged: tuple[Judged, ...] = field(repr=False)
     seconds: float
     benchmarks: tuple[Benchmarked, ...] = field(default=(), repr=False)
+    sources: Sources = field(default_factory=Sources, repr=False)
 
     @property
     def warning(self) -> str | None:
@@ -114,6 +117,7 @@ def execute(
     faults.check(opened, request.allowed, "Nothing was measured yet.")
     with _begun(output, request, overwrite):
         setting = Setting.of(request, run, opened, output, progress)
+        sources = Sources.of(request, opened, setting.questions.pool, setting.teacher)
         setting = setting.readable(say)
         asked, met = setting.asked(say)
         sheet = Sheet.of(asked, request.evaluation.turns)
@@ -142,7 +146,7 @@ def execute(
         benchmarks = _benchmarks(request, bench, gathered, tried, output, say)
         seconds = round(time.monotonic() - started, 3)
         found = (setting.pool, asked, met, sheet, tuple(judged))
-        done = Validated(output, request, *found, seconds, benchmarks)
+        done = Validated(output, request, *found, seconds, benchmarks, sources)
         write_validation(done)
     return done
 

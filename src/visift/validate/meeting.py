@@ -1,4 +1,4 @@
-"""Where a budget curve meets its control: the sizes at which an arm's lead changes sides."""
+"""Where a budget curve meets its control: where an arm's lead changes sides, or both are level."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visift.validate.rounds import is_round
-from visift.validate.verdict import finite
+from visift.validate.statistics import Comparison
+from visift.validate.verdict import Word, finite
 
 if TYPE_CHECKING:
     from visift.validate.judging import Judged
@@ -25,18 +26,14 @@ class Point:
         records: of either arm.
         difference: arm minus control, over all questions, as a fraction of 1.
         interval: of the difference; that of the verdict where the arm was judged.
+        word: the verdict; None where the arm was not judged.
     """
 
     budget: str
     records: int
     difference: float
     interval: tuple[float, float]
-
-    @property
-    def told_apart(self) -> bool:
-        """Return whether the interval leaves 0 out."""
-        low, high = self.interval
-        return low > 0 or high < 0
+    word: Word | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +58,32 @@ class Curve:
     Attributes:
         arm: its name.
         control: the other one's.
-        judged: whether the arm was given verdicts.
         points: by size.
     """
 
     arm: str
     control: str
-    judged: bool
     points: tuple[Point, ...] = field(repr=False)
 
     @property
+    def judged(self) -> bool:
+        """Return whether the arm was given verdicts."""
+        return any(point.word is not None for point in self.points)
+
+    @property
     def meetings(self) -> tuple[Meeting, ...]:
-        """Return where both curves meet, by size."""
+        """Return where the lead changes sides, or where both are level, by size."""
         return tuple(_meetings(self.points))
 
     @property
     def sentence(self) -> str:
-        """Return what the points say, and which of them chance alone would not."""
-        apart = [point.budget for point in self.points if point.told_apart]
-        told = _and(apart) if apart else "none of them"
-        return f"{self._way()}; told apart from chance at {told}."
+        """Return what the points say, and what the verdicts at these budgets do."""
+        if not self.judged:
+            return f"{self._way()}."
+        words = ("better", "worse", "no evidence")
+        at = {word: [one.budget for one in self.points if one.word == word] for word in words}
+        told = [f"{word} at {_and(budgets)}" for word, budgets in at.items() if budgets]
+        return f"{self._way()}. Verdicts: {', '.join(told)}."
 
     def _way(self) -> str:
         sides = {"ahead": self._budgets(1), "behind": self._budgets(-1), "level": self._budgets(0)}
@@ -107,6 +110,7 @@ class Curve:
                     "records": point.records,
                     "difference": point.difference,
                     "interval": finite(list(point.interval)),
+                    "verdict": point.word,
                 }
                 for point in self.points
             ],
@@ -125,19 +129,19 @@ def curves(judged: Sequence[Judged]) -> list[Curve]:
         judged: what came out at each budget, in any order; budgets of one size count once.
     """
     points: dict[tuple[str, str], dict[int, Point]] = {}
-    methods = set[str]()
     for one in sorted(judged, key=lambda one: one.gathered.ground.size):
         ground = one.gathered.ground
-        found = [(verdict.comparison, verdict.interval) for verdict in one.verdicts]
-        methods.update(compared.method for compared, _ in found)
-        found += [(other, other.micro.interval()) for other in one.beside]
-        for compared, interval in found:
+        found: list[tuple[Comparison, tuple[float, float], Word | None]] = [
+            (verdict.comparison, verdict.interval, verdict.word) for verdict in one.verdicts
+        ]
+        found += [(other, other.micro.interval(), None) for other in one.beside]
+        for compared, interval, word in found:
             if not is_round(compared.method):
-                point = Point(ground.budget, ground.size, compared.micro.value, interval)
+                point = Point(ground.budget, ground.size, compared.micro.value, interval, word)
                 named = (compared.method, compared.control)
                 points.setdefault(named, {}).setdefault(ground.size, point)
     return [
-        Curve(arm, control, arm in methods, tuple(by_size.values()))
+        Curve(arm, control, tuple(by_size.values()))
         for (arm, control), by_size in points.items()
         if len(by_size) > 1
     ]

@@ -4,40 +4,75 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from visift.errors import ModelError
+from visift.errors import InputError, ModelError
 from visift.models.devices import available, cpu_count
 from visift.models.ref import ModelRef
+from visift.pool.labelled import TeacherLabels
 from visift.pool.pool import Pool
 from visift.rundir import fingerprint, versions
 from visift.validate.request import Request
 
-if TYPE_CHECKING:
-    from visift.validate.loop import Validated
+#: What of a model says where it is, or where it runs.
+_OF_A_PLACE = ("name", "revision", "device")
+#: Likewise of a request; files are known by their content.
+_PLACES = ("pool", "questions", "question_images", "signals", "labels", "model", "tuned")
+_READ_AT_ONCE = 1 << 22
 
-#: Where files lie, which changes nothing.
-_PLACES = ("image_folder", "question_images")
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What was read, by content: looked at before anything is chosen, as it is then.
+
+    Attributes:
+        pool: its files.
+        questions: theirs; none where some of the pool is held out.
+        signals: files of numbers measured elsewhere.
+        labels: files of a teacher's labels, those beside the output too.
+        models: name, commit and digest of what measures, and of what is tuned if it is another.
+    """
+
+    pool: Sequence[Mapping[str, Any]] = ()
+    questions: Sequence[Mapping[str, Any]] = ()
+    signals: Sequence[Mapping[str, Any]] = ()
+    labels: Sequence[Mapping[str, Any]] = ()
+    models: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def of(cls, request: Request, pool: Pool, questions: Pool, teacher: TeacherLabels) -> Sources:
+        """Look at everything that a validation reads, but for images.
+
+        Raises:
+            InputError: a file is gone.
+            ModelError: so is a model.
+        """
+        models = [model for model in (request.model, request.tuned) if model is not None]
+        names = ("file", "bytes", "blake2b")
+        return cls(
+            _files(pool),
+            _files(questions) if request.questions else (),
+            [_file(Path(path)) for path in request.signals],
+            [{name: one[name] for name in names} for one in teacher.files],
+            [_model(model) for model in models],
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        names = ("pool", "questions", "signals", "labels", "models")
+        return {name: [dict(one) for one in getattr(self, name)] for name in names}
 
 
-def provenance(done: Validated) -> dict[str, Any]:
+def provenance(request: Request, sources: Sources) -> dict[str, Any]:
     """Return what a validation can be repeated by, as plain data."""
-    request = done.request
-    files = {
-        "pool": _files(done.pool),
-        "questions": _files(done.questions.pool) if request.questions else [],
-        "signals": [_file(path) for path in request.signals],
-        "labels": [_file(path) for path in request.labels],
-    }
-    models = [model for model in (request.model, request.tuned) if model is not None]
     return {
-        "configuration": _configuration(request, files),
-        **files,
-        "models": [{"name": one.name, "commit": _commit(one)} for one in models],
+        "configuration": _configuration(request, sources),
+        **sources.plain(),
         "versions": versions(models=True),
         "machine": _machine(request),
     }
@@ -51,15 +86,18 @@ def surroundings(request: Request) -> str:
     return f"{', '.join(there)} on {machine['system']} {machine['processor']}, {machine['device']}"
 
 
-def _configuration(request: Request, files: Mapping[str, Any]) -> str:
-    """Return a hash of everything that decides the outcome, wherever the files lie."""
+def _configuration(request: Request, sources: Sources) -> str:
+    """Return a hash of what was asked, and of what was read, wherever that lies."""
     said = json.loads(json.dumps(request.result()))
-    asked = {name: value for name, value in said.items() if name not in (*_PLACES, *files)}
-    asked["pool"] = {
-        name: value for name, value in said["pool"].items() if isinstance(value, bool | None | str)
-    }
-    asked["pool"].pop("image_folder", None)
-    text = json.dumps([asked, files], sort_keys=True)
+    asked = {name: value for name, value in said.items() if name not in _PLACES}
+    for name in ("model", "tuned"):
+        there = said[name] or {}
+        asked[name] = {key: value for key, value in there.items() if key not in _OF_A_PLACE}
+    opened = said["pool"]
+    asked["pool"] = {name: opened[name] for name in ("task_field", "source_field", "hash_images")}
+    read = sources.plain()
+    read["models"] = [one["digest"] for one in read["models"]]
+    text = json.dumps([asked, read], sort_keys=True)
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -67,16 +105,21 @@ def _files(pool: Pool) -> list[dict[str, Any]]:
     return [{**fingerprint(file.reader), "role": file.role} for file in pool.files]
 
 
-def _file(path: str | Path) -> dict[str, Any]:
-    data = Path(path).read_bytes()
-    digest = blake2b(data, digest_size=16).hexdigest()
-    return {"file": Path(path).name, "bytes": len(data), "blake2b": digest}
+def _file(path: Path) -> dict[str, Any]:
+    digest, size = blake2b(digest_size=16), 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_READ_AT_ONCE):
+                digest.update(block)
+                size += len(block)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror}).", where=str(path)) from None
+    return {"file": path.name, "bytes": size, "blake2b": digest.hexdigest()}
 
 
-def _commit(model: ModelRef) -> str | None:
-    with suppress(ModelError):
-        return model.resolved_revision()
-    return None
+def _model(model: ModelRef) -> dict[str, Any]:
+    commit = model.resolved_revision()
+    return {"name": model.name, "commit": commit, "digest": model.identity()["digest"]}
 
 
 def _machine(request: Request) -> dict[str, Any]:

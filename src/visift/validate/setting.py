@@ -211,8 +211,9 @@ class Setting:
             VisiftError: one of them cannot be trained, or a method cannot choose from this pool.
         """
         lab = self.lab()
-        executor = getattr(lab.executor(2), "workers", 1)
-        if lab.devices()[0] != "cpu" or executor < 2 or self.run.engine.executor == "ray":
+        if self.run.engine.executor == "ray" or lab.devices()[0] != "cpu":
+            return
+        if getattr(lab.executor(2), "workers", 1) < 2:
             return
         grounds = [Ground.of(self.pool, budget) for budget in self.request.budgets]
         trainings = models_of(self.request, grounds, lab)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from visift.amounts import data_size, duration, short
-from visift.pool.labelled import NO_BILL
+from visift.pool.bill import NO_BILL
 from visift.report.text import in_markdown as in_short_markdown
 from visift.validate.arms import CONTROL, FULL
 from visift.validate.judging import Judged
@@ -82,20 +82,19 @@ def _compute(one: Judged, arm: str) -> str:
 def ledger_table(one: Judged) -> Table:
     """Return what every arm costs: choosing once, and one training."""
     head = (
-        *("arm", "choosing", "memory", "operations", "forward passes", "backward passes"),
-        *("labels", "one training", "memory", "operations"),
+        *("arm", "choosing", "its memory", "its operations", "forward passes", "backward passes"),
+        *("labels", "one training", "its memory", "its operations"),
     )
     lines = []
     for cost in one.costs:
         chosen = cost.choosing
-        passes = None if chosen is None else chosen.forwards_full + chosen.forwards_partial
         lines.append(
             [
                 cost.arm,
                 _known(cost.choosing_seconds, duration),
                 _known(cost.choosing_memory, data_size),
                 _known(None if chosen is None else chosen.flops, short),
-                _known(passes, short),
+                _known(None if chosen is None else chosen.forwards, short),
                 _known(None if chosen is None else chosen.backwards, short),
                 str(cost.bill),
                 _known(cost.training_seconds, duration),

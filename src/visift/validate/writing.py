@@ -130,7 +130,7 @@ def facts(done: Validated) -> dict[str, Any]:
             for one in done.benchmarks
         ],
         "seconds": done.seconds,
-        "provenance": provenance(done),
+        "provenance": provenance(done.request, done.sources),
     }
 
 
