@@ -124,7 +124,7 @@ def test_times_are_those_of_one_device(tmp_path: Path) -> None:
     staff(2)
     staff(1)
     assert device_seconds(3.0, staff.most, lab) == 6.0
-    lab.trained = 2.0
+    lab.training_seconds = 2.0
     assert device_seconds(3.0, staff.most, lab) == 2.0
 
 

@@ -199,7 +199,7 @@ class LocalLab:
         ledger: what was asked and done.
         memory: the most bytes that a worker has held while it measured; 0 where none did, or where
             nobody counts.
-        trained: seconds that passed while it trained models.
+        training_seconds: that passed while it trained models.
     """
 
     pool: Pool
@@ -214,7 +214,7 @@ class LocalLab:
     handles: list[Handle] = field(default_factory=list)
     trainings: list[Training] = field(default_factory=list)
     memory: int = 0
-    trained: float = 0.0
+    training_seconds: float = 0.0
     _relied_on: list[Training] = field(default_factory=list)
     _opened: list[tuple[Signal, dict[str, Any], Store]] = field(default_factory=list)
 
@@ -317,7 +317,7 @@ class LocalLab:
 
             began = time.monotonic()
             one.run(tuple(available(one.tuned.device)), self.progress)
-            self.trained += time.monotonic() - began
+            self.training_seconds += time.monotonic() - began
             self.ledger.append(one.entry())
         return replace(signal, model=training.tuned.located())  # type: ignore[type-var]
 

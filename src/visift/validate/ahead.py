@@ -77,8 +77,8 @@ def _needed(
         counting = count(method, ground, lab, lab.cache)
     except AnnotationNeeded:
         return
-    if counting.wanted or counting.unlabelled:
-        return  # somebody is waited for, and it is left out
+    if counting.wanted or counting.unlabelled or not counting.trainings:
+        return  # it waits for somebody, and is left out; or no model is tuned for it
     yield from (one.training for one in counting.counts() if one.training is not None)
 
 

@@ -146,7 +146,7 @@ def device_seconds(seconds: float, workers: int, lab: LocalLab) -> float:
     outcomes = {one.tuned: outcome_of(one.tuned) for one in lab.trainings}
     took = {tuned: one.seconds for tuned, one in outcomes.items() if one is not None}
     devices = len(lab.devices()) if took else 1
-    return max(seconds - lab.trained, 0.0) * workers + sum(took.values()) * devices
+    return max(seconds - lab.training_seconds, 0.0) * workers + sum(took.values()) * devices
 
 
 def _memory(lab: LocalLab) -> int | None:
