@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from visift.validate.request import Request
 from visift.validate.writing import page
 
 TOY = ModelRef("builtin:tiny")
+SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "validate.schema.json"
 
 
 @pytest.fixture
@@ -90,6 +92,19 @@ def test_it_is_of_what_was_read(pool: Pool, tmp_path: Path) -> None:
     file = pool.files[0].reader.path
     file.write_bytes(file.read_bytes() + b"\n")
     assert configuration(pool) != known
+
+
+def test_it_is_what_the_schema_says(pool: Pool, tmp_path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    signals = tmp_path / "signals.parquet"
+    signals.write_bytes(b"some")
+    label = {"file": "labels.parquet", "bytes": 4, "blake2b": "0" * 32, "tokens": None}
+    request = request_of(pool, signals=(str(signals),), questions=(str(pool.files[0].reader.path),))
+    found = provenance(request, Sources.of(request, pool, pool, TeacherLabels(files=(label,))))
+    assert all(found[name] for name in ("pool", "questions", "signals", "labels", "models"))
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    only = {"$ref": "#/$defs/provenance", "$defs": schema["$defs"]}
+    jsonschema.Draft202012Validator(only).validate(json.loads(json.dumps(found)))
 
 
 def test_a_file_that_is_gone_is_said(pool: Pool, tmp_path: Path) -> None:
