@@ -8,7 +8,8 @@ by the same code as a validation:
 - misleading records and the commonest task against random: worse in at least 16 of 20.
 
 How a pair is made of trainings is said in `benchmarks.calibration_arms`. A replicate holds five
-draws of its own against the first arm of a partition, so that replicates share no training either.
+draws of its own against all ten random ones of a partition, so that replicates share no training
+either.
 Killed at any moment, the same command goes on where it was; answers are kept inside --data.
 """
 

@@ -35,6 +35,8 @@ DRAWS = 5
 SIDES = ("this", "other")
 METHOD, RANDOM = "random, one half", "random, other half"
 NULL, ORACLE, INVERSE = "random against random", "oracle", "inverse"
+#: Further than any seed that is used.
+_APART = 1 << 20
 #: The full arm only says which tasks count.
 FULL_SEEDS = 2
 
@@ -171,9 +173,17 @@ def contests(partition: int, of_part: Mapping[tuple[str, int, int], Scored]) -> 
     for sides in pairs():
         models = arm(METHOD, sides) + arm(RANDOM, opponent(sides))
         yield Contest(NULL, METHOD, RANDOM, tuple(models))
-    control = arm(RANDOM, SIDES[:1] * DRAWS)
+    first, other = (arm(RANDOM, [side] * DRAWS) for side in SIDES)
+    control = [*first, *map(_another_seed, other)]
     for name in (ORACLE, INVERSE):
         yield Contest(name, name, RANDOM, (*arm(name, [name] * DRAWS), *control))
+
+
+def _another_seed(one: Scored) -> Scored:
+    """Return a training under seeds of its own: each seed of a partition was used twice."""
+    trial, arm = one.trial, one.trial.arm
+    moved = replace(arm, seed=arm.seed + _APART)
+    return replace(one, trial=replace(trial, arm=moved, seed=trial.seed + _APART))
 
 
 def _renamed(one: Scored, name: str) -> Scored:

@@ -28,6 +28,7 @@ from benchmarks.calibration_pool import Known, known_pool
 
 from visift.training.recipe import TINY
 from visift.validate.judging import Scored
+from visift.validate.running import Trial
 
 ROOT = Path(__file__).parent.parent
 SIZE = 30
@@ -92,17 +93,32 @@ def test_twenty_partitions_give_a_hundred_pairs_and_twenty_replicates(known: Kno
     assert counts == [100, 20, 20]
 
 
-def test_arms_of_a_contest_are_compared_seed_by_seed_over_five_draws(known: Known) -> None:
+def test_random_arms_are_compared_seed_by_seed_over_five_draws(known: Known) -> None:
     for contest in contests(2, scored_parts(known, 2)):
-        arms = {}
+        arms: dict[str, list[Trial]] = {}
         for one in contest.models:
             arms.setdefault(one.trial.arm.name, []).append(one.trial)
         assert list(arms) == [contest.method, contest.control]
         seeds = [[(trial.seed, trial.arm.seed) for trial in mine] for mine in arms.values()]
-        assert seeds == [[(seed, seed) for seed in range(10, 15)]] * 2
+        assert seeds[0] == [(seed, seed) for seed in range(10, 15)]
         rows = [np.concatenate([t.arm.rows for t in mine]) for mine in arms.values()]
         if contest.what == NULL:
+            assert seeds[1] == seeds[0]
             assert not np.intersect1d(*rows).size
+
+
+def test_replicates_are_held_against_all_random_parts_each_with_a_seed_of_its_own(
+    known: Known,
+) -> None:
+    scored = scored_parts(known, 2)
+    there = [scored[side, 2, draw].trial.arm.rows for side in SIDES for draw in range(5)]
+    parts = {rows.tobytes() for rows in there}
+    for contest in contests(2, scored):
+        if contest.what != NULL:
+            control = [m.trial for m in contest.models if m.trial.arm.name == contest.control]
+            assert {trial.arm.rows.tobytes() for trial in control} == parts
+            assert len({trial.seed for trial in control}) == 10
+            assert all(trial.seed == trial.arm.seed for trial in control)
 
 
 def test_the_oracle_takes_sound_records_and_tasks_alike(known: Known) -> None:
