@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 _THOUSANDS = ("", "k", "M", "G", "T", "P")
@@ -21,6 +22,11 @@ def short(number: float) -> str:
 def data_size(count: float) -> str:
     """Return a number of bytes, in powers of 1000: 412 MB, 2.7 GB."""
     return " ".join(_scaled(count, _UNITS))
+
+
+def or_dash(value: float | None, shown: Callable[[float], str]) -> str:
+    """Return a value as it is shown, or a dash where it is not known."""
+    return "–" if value is None else shown(value)
 
 
 def money(amount: Decimal | float) -> str:

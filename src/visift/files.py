@@ -7,10 +7,13 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from visift.errors import InputError, StorageError
+
+_READ_AT_ONCE = 1 << 22
 
 
 def write_atomically(path: Path, data: Any) -> None:
@@ -27,6 +30,16 @@ def write_atomically(path: Path, data: Any) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """Return what a file is known by, wherever it lies: name, size, digest; raises `OSError`."""
+    digest, size = blake2b(digest_size=16), 0
+    with path.open("rb") as file:
+        while block := file.read(_READ_AT_ONCE):
+            digest.update(block)
+            size += len(block)
+    return {"file": path.name, "bytes": size, "blake2b": digest.hexdigest()}
 
 
 def _sync_folder(folder: Path) -> None:

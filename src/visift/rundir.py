@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from visift.config import RunConfig
 from visift.engine.ledger import Entry
 from visift.errors import InputError
-from visift.files import claimed, disk_errors, write_atomically
+from visift.files import claimed, disk_errors, file_facts, write_atomically
 from visift.methods.method import Setting
 from visift.models.ref import ModelRef
 from visift.pool.files import ARCHIVES
@@ -219,15 +219,12 @@ def _annotations(run: Run) -> list[dict[str, Any]]:
 
 def fingerprint(reader: Reader) -> dict[str, Any]:
     """Return what a pool file is known by; of images alone, the list of its records."""
-    path, digest, size = reader.path, blake2b(digest_size=16), 0
-    if path.is_dir() or path.name.lower().endswith(ARCHIVES):
-        for row in range(len(reader.offsets)):
-            line = reader.raw(row) + b"\n"
-            digest.update(line)
-            size += len(line)
-    else:
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-                size += len(block)
+    path = reader.path
+    if not path.is_dir() and not path.name.lower().endswith(ARCHIVES):
+        return file_facts(path)
+    digest, size = blake2b(digest_size=16), 0
+    for row in range(len(reader.offsets)):
+        line = reader.raw(row) + b"\n"
+        digest.update(line)
+        size += len(line)
     return {"file": path.name, "bytes": size, "blake2b": digest.hexdigest()}

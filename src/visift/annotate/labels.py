@@ -25,13 +25,12 @@ from visift.annotate.records import check_output
 from visift.annotate.todo import ToAnnotate
 from visift.errors import InputError
 from visift.files import disk_errors, write_atomically
+from visift.pool.bill import BILL, DOLLARS, TOKENS_IN, TOKENS_OUT
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SCORE = "score."
-#: What labels cost; files of earlier versions lack it.
-BILL = ("tokens_in", "tokens_out", "dollars")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def read_earlier(path: Path, capabilities: Sequence[str]) -> pa.Table | None:
     except (pa.ArrowException, OSError):
         raise _in_the_way("is no table of labels.", path) from None
     schema = label_schema(capabilities)
-    for name in BILL:
+    for name in BILL:  # files of earlier versions lack them
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(table.num_rows))
     if set(table.schema.names) != set(schema.names):
@@ -122,7 +121,7 @@ def write_labels(
     ours = pa.array([item.uid for item in items], pa.string())
     others = others.filter(pc.invert(pc.is_in(others["uid"], ours)))
     # A reply is kept by content, so that an equal record of an earlier list has its cost already.
-    paid = set(others.filter(pc.greater(others[BILL[0]], 0))["content_hash"].to_pylist())
+    paid = set(others.filter(pc.greater(others[TOKENS_IN], 0))["content_hash"].to_pylist())
     rows = [
         {
             **_row(item, ratings[item.uid], capabilities, annotator),
@@ -151,9 +150,9 @@ def label_schema(capabilities: Sequence[str]) -> pa.Schema:
             ("styles", pa.list_(pa.string())),
             ("annotator", pa.string()),
             ("failed", pa.string()),
-            ("tokens_in", pa.int64()),
-            ("tokens_out", pa.int64()),
-            ("dollars", pa.float64()),
+            (TOKENS_IN, pa.int64()),
+            (TOKENS_OUT, pa.int64()),
+            (DOLLARS, pa.float64()),
         ]
     )
 

@@ -18,6 +18,14 @@ from visift.models.ref import ModelRef
 _MAX_MISSING_OPS = 8
 
 
+def pass_over_renamed() -> None:
+    """Show no warning that what peft asks a model is called otherwise in newer transformers.
+
+    To be called where warnings are caught.
+    """
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
+
+
 def import_transformers() -> Any:
     """Import transformers, quietly, and also beside a torchvision that lacks its operators."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -81,8 +89,7 @@ def _with_adapter(model: Any, folder: Path, *, merge: bool) -> Any:
         with warnings.catch_warnings():
             # Random numbers would stand for them.
             warnings.filterwarnings("error", message="Found missing adapter keys")
-            # What peft asks a model is called otherwise in newer releases of transformers.
-            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
+            pass_over_renamed()
             adapted = peft.PeftModel.from_pretrained(model, folder)
         return adapted.merge_and_unload() if merge else adapted.get_base_model()
     except Exception as error:  # an adapter of any content meets a model of any kind

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any
 
 from visift.amounts import money, short
 
-TOKENS_IN, TOKENS_OUT, DOLLARS = "tokens_in", "tokens_out", "dollars"
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Columns of labels that say what a line cost.
+BILL = TOKENS_IN, TOKENS_OUT, DOLLARS = ("tokens_in", "tokens_out", "dollars")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,9 @@ def costs_of(table: pa.Table) -> dict[str, Any]:
 
 
 def _sum(table: pa.Table, column: str) -> float | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if column not in table.column_names:
         return None
     kind = table.schema.field(column).type

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from visift.errors import InputError
+from visift.files import file_facts
 from visift.pool.bill import Bill, bill_of, costs_of
 from visift.pool.pool import Pool
 
@@ -222,13 +222,11 @@ def _rows_of(pool: Pool, uids: set[str | None]) -> dict[str | None, list[int]]:
 
 def _known_by(file: Path, table: pa.Table) -> dict[str, Any]:
     """Return what a file of labels is known by."""
-    data, names = file.read_bytes(), table.column_names
+    names = table.column_names
     failed = table["failed"] if "failed" in names else None
     annotators = table["annotator"].unique().to_pylist() if "annotator" in names else []
     return {
-        "file": file.name,
-        "bytes": len(data),
-        "blake2b": blake2b(data, digest_size=16).hexdigest(),
+        **file_facts(file),
         "lines": table.num_rows,
         "failed": 0 if failed is None else table.num_rows - failed.null_count,
         "annotators": sorted(str(one) for one in annotators if one is not None),

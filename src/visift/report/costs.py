@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from visift.amounts import counted, data_size, duration, short
+from visift.amounts import counted, data_size, duration, or_dash, short
 from visift.pool.bill import Bill
 
 _FULL = "full"
@@ -39,17 +39,17 @@ def cost_line(cost: Mapping[str, Any]) -> CostLine:
     return CostLine(
         arm=cost["arm"],
         records=f"{cost['records']:,}",
-        choosing=_seconds(cost["choosing_seconds"]),
-        choosing_memory=_bytes(cost["choosing_peak_bytes"]),
-        operations=_short(cost["choosing_flops"]),
-        read=_short(cost["records_forwarded"]),
-        back=_short(cost["records_back_propagated"]),
+        choosing=or_dash(cost["choosing_seconds"], duration),
+        choosing_memory=or_dash(cost["choosing_peak_bytes"], data_size),
+        operations=or_dash(cost["choosing_flops"], short),
+        read=or_dash(cost["records_forwarded"], short),
+        back=or_dash(cost["records_back_propagated"], short),
         labels=str(Bill(cost["api_tokens"], cost["api_dollars"])),
-        training=_seconds(cost["training_seconds"]),
-        training_memory=_bytes(cost["training_peak_bytes"]),
-        training_operations=_short(cost["training_flops"]),
-        once=_ratio(cost["overall_cost"]),
-        tenfold=_ratio(cost["overall_cost_of_ten"]),
+        training=or_dash(cost["training_seconds"], duration),
+        training_memory=or_dash(cost["training_peak_bytes"], data_size),
+        training_operations=or_dash(cost["training_flops"], short),
+        once=or_dash(cost["overall_cost"], "{:.2f}".format),
+        tenfold=or_dash(cost["overall_cost_of_ten"], "{:.2f}".format),
         pays_off=_UNKNOWN if cost["arm"] == _FULL else _pays_off(cost),
         labelled=bool(cost["api_tokens"] or cost["api_dollars"]),
     )
@@ -60,19 +60,3 @@ def _pays_off(cost: Mapping[str, Any]) -> str:
     if cost["never_pays_off"]:
         return "never"
     return _UNKNOWN if runs is None else f"after {counted(round(runs), 'run')}"
-
-
-def _seconds(value: float | None) -> str:
-    return _UNKNOWN if value is None else duration(value)
-
-
-def _short(value: float | None) -> str:
-    return _UNKNOWN if value is None else short(value)
-
-
-def _bytes(value: float | None) -> str:
-    return _UNKNOWN if value is None else data_size(value)
-
-
-def _ratio(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.2f}"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from visift.errors import ModelError
+from visift.models.loading import pass_over_renamed
 from visift.models.vlm import VLM
 from visift.training.recipe import Recipe
 
@@ -196,8 +197,7 @@ def _with_factors(vlm: VLM, recipe: Recipe, language: str, whole: list[str]) -> 
         modules_to_save=whole or None,
     )
     with warnings.catch_warnings():
-        # What peft asks a model is called otherwise in newer releases of transformers.
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
+        pass_over_renamed()
         adapter = peft.get_peft_model(vlm.model, config)
     without = linear - {name.removeprefix(f"{language}.") for name in adapter.targeted_module_names}
     if without:

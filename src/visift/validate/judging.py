@@ -211,8 +211,15 @@ def _costs(gathered: Gathered, scored: Sequence[Scored], model: ModelRef) -> tup
             lines.append(replace(one, choosing=None, choosing_seconds=None, bill=chosen.bill))
             continue
         seconds = seconds_of(chosen.cost, chosen.took.seconds, trained)
-        told = replace(one, choosing=chosen.cost, choosing_seconds=seconds, bill=chosen.bill)
-        lines.append(replace(told, choosing_memory=chosen.took.memory))
+        lines.append(
+            replace(
+                one,
+                choosing=chosen.cost,
+                choosing_seconds=seconds,
+                choosing_memory=chosen.took.memory,
+                bill=chosen.bill,
+            )
+        )
     return tuple(lines)
 
 

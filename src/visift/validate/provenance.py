@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from visift.errors import InputError, ModelError
+from visift.files import file_facts
 from visift.models.devices import available, cpu_count
 from visift.models.ref import ModelRef
 from visift.pool.labelled import TeacherLabels
@@ -23,7 +24,6 @@ from visift.validate.request import Request
 _OF_A_PLACE = ("name", "revision", "device")
 #: Likewise of a request; files are known by their content.
 _PLACES = ("pool", "questions", "question_images", "signals", "labels", "model", "tuned")
-_READ_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +106,10 @@ def _files(pool: Pool) -> list[dict[str, Any]]:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    digest, size = blake2b(digest_size=16), 0
     try:
-        with path.open("rb") as file:
-            while block := file.read(_READ_AT_ONCE):
-                digest.update(block)
-                size += len(block)
+        return file_facts(path)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror}).", where=str(path)) from None
-    return {"file": path.name, "bytes": size, "blake2b": digest.hexdigest()}
 
 
 def _model(model: ModelRef) -> dict[str, Any]:

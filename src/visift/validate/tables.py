@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from visift.amounts import data_size, duration, short
+from visift.amounts import data_size, duration, or_dash, short
 from visift.pool.bill import NO_BILL
 from visift.report.text import in_markdown as in_short_markdown
 from visift.validate.arms import CONTROL, FULL
@@ -42,7 +42,7 @@ def arm_table(one: Judged) -> Table:
                 f"{100 * score.macro:.1f}",
                 difference(compared, intervals.get(score.arm)) if compared else "–",
                 f"{one.losses[score.arm]:.3f}" if score.arm in one.losses else "–",
-                "–" if seconds is None else duration(seconds),
+                or_dash(seconds, duration),
                 _cost(one, score.arm),
             ]
         )
@@ -91,22 +91,18 @@ def ledger_table(one: Judged) -> Table:
         lines.append(
             [
                 cost.arm,
-                _known(cost.choosing_seconds, duration),
-                _known(cost.choosing_memory, data_size),
-                _known(None if chosen is None else chosen.flops, short),
-                _known(None if chosen is None else chosen.forwards, short),
-                _known(None if chosen is None else chosen.backwards, short),
+                or_dash(cost.choosing_seconds, duration),
+                or_dash(cost.choosing_memory, data_size),
+                or_dash(None if chosen is None else chosen.flops, short),
+                or_dash(None if chosen is None else chosen.forwards, short),
+                or_dash(None if chosen is None else chosen.backwards, short),
                 str(cost.bill),
-                _known(cost.training_seconds, duration),
-                _known(cost.training_memory, data_size),
-                _known(cost.training.flops, short),
+                or_dash(cost.training_seconds, duration),
+                or_dash(cost.training_memory, data_size),
+                or_dash(cost.training.flops, short),
             ]
         )
     return head, lines
-
-
-def _known(value: float | None, shown: Callable[[float], str]) -> str:
-    return "–" if value is None else shown(value)
 
 
 def round_arms(one: Judged) -> list[str]:
